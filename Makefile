@@ -1,0 +1,88 @@
+# Every target carries one line of help: `make help` prints them.
+# POSIX make and sh only. Any variable can be given on the command line, and make hands
+# those to the program it runs: DATA=, OUT=, N= and SEED= reach a benchmark that way.
+
+# The first of these that is 3.11 or 3.12 makes the environment.
+PYTHON = python3.12 python3.11 python3
+
+VENV = .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.setup-stamp
+OURS = fraud feature_store bentos orchestration dashboards benchmarks
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+
+.PHONY: help setup run token test check parity lock bench-features bench-serving bench-quality clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## make .venv and install the locked packages; does nothing when they are current
+
+# All chatter goes to stderr, so that `make -s token` prints a token and nothing else.
+$(STAMP): pyproject.toml requirements/dev.lock
+	@set -e; exec >&2; \
+	python=; for candidate in $(PYTHON); do \
+		if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+			2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "make setup: this project needs Python 3.11 or 3.12, and none of these is one:" \
+			"$(PYTHON). Install it, or name yours: make setup PYTHON=path"; \
+		exit 1; \
+	fi; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo "Making $(VENV) with $$("$$python" --version) ..."; \
+		if ! "$$python" -m venv --clear $(VENV) >/dev/null; then \
+			echo "make setup: $$python cannot make virtual environments;" \
+				"install its venv package (on Debian and Ubuntu: python3-venv) and try again."; \
+			exit 1; \
+		fi; \
+	fi; \
+	awk '/^uv==/ { on = 1; print; next } on && /^ *--hash/ { print; next } { on = 0 }' \
+		requirements/dev.lock > $(VENV)/uv.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		-r $(VENV)/uv.lock; \
+	echo "Installing the locked packages ..."; \
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock; \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	touch $@; \
+	echo "Ready: $$($(BIN)/python --version) in $(VENV)."
+
+run: setup ## start everything and print the addresses, a token and a request to try
+	@$(BIN)/fraud run
+
+token: setup ## print a development token for the API
+	@$(BIN)/fraud token
+
+test: setup ## run the tests; PYTEST_ARGS="-k name" narrows them
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: setup ## lint, format, types, import rules and layout, in under two minutes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(OURS)
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/test_layout.py
+
+parity: setup ## prove that offline, online and the oracle compute equal features
+	@$(BIN)/pytest -q -k "parity or oracle" $(PYTEST_ARGS)
+
+lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--upgrade for newest
+	$(LOCK) $(UPGRADE) --all-extras --output-file requirements/dev.lock
+	$(LOCK) --extra serve --constraint requirements/dev.lock --output-file requirements/serve.lock
+	$(LOCK) --extra train --constraint requirements/dev.lock --output-file requirements/train.lock
+
+bench-features: setup ## time the feature computation; N= events, SEED=, OUT= a file
+	@$(BIN)/python -m benchmarks.features
+
+bench-serving: setup ## time the service under load; N= requests, SEED=, OUT= a file
+	@$(BIN)/python -m benchmarks.serving
+
+bench-quality: setup ## score the four-fold protocol; DATA= transactions, OUT= scores, one JSON line last
+	@$(BIN)/python -m benchmarks.quality
+
+clean: ## remove .venv, .run and every cache
+	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

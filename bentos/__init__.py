@@ -1,0 +1,1 @@
+"""Everything that scores: the one scoring path and its transports."""

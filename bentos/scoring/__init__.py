@@ -1,0 +1,1 @@
+"""The one scoring path, independent of any transport."""

@@ -1,0 +1,1 @@
+"""What people look at: the console, drift reports and monitoring files."""

@@ -1,0 +1,1 @@
+"""Drift reports: a reference window against a current one."""

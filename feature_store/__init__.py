@@ -1,0 +1,1 @@
+"""The event log, training frames and entity state, kept equal by one contract."""

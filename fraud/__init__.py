@@ -1,0 +1,1 @@
+"""The ground floor: what events, features, decisions and the ledger are."""

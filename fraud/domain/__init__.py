@@ -1,0 +1,1 @@
+"""The language of the field: pure values and functions, no I/O, no clock."""

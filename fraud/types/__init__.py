@@ -1,0 +1,1 @@
+"""One file per fraud type: its fields, features, rules, policy and costs."""

@@ -1,0 +1,1 @@
+"""Dagster: what is computed when, and from what."""

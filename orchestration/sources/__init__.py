@@ -1,0 +1,1 @@
+"""Where events come from, as plain functions that know nothing of Dagster."""

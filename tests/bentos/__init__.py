@@ -1,0 +1,1 @@
+"""Tests of scoring, the service and the stream."""

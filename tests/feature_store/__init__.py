@@ -1,0 +1,1 @@
+"""Tests of the feature store, the contract and its oracle."""
