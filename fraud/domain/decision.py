@@ -1,0 +1,87 @@
+"""Decisions: what was answered, why, and by which versions."""
+
+import uuid
+from dataclasses import dataclass
+
+from fraud.domain.event import from_us
+from fraud.domain.policy import ACTIONS, Action
+from fraud.domain.rules import RiskLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a decision is above LOW.
+
+    Attributes:
+        code: stable reason code.
+        text: one sentence for analysts.
+        feature: the feature behind it.
+        value: that feature's value.
+        contribution: what it added to the score's log-odds.
+    """
+
+    code: str
+    text: str
+    feature: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one event; see the reply of `/predict` for the meaning of each part."""
+
+    transaction_id: str
+    decision_id: str
+    fraud_type: str
+    fraud_probability: float
+    risk_level: RiskLevel
+    reasons: tuple[Reason, ...]
+    rules: tuple[str, ...]
+    model_version: str
+    policy_version: str
+    degraded: bool
+    scored_at_us: int
+    is_replayed: bool = False
+
+    @property
+    def recommended_action(self) -> Action:
+        """approve, review or block."""
+        return ACTIONS[self.risk_level]
+
+
+def reply(decision: Decision) -> dict[str, object]:
+    """The decision as the JSON object that `/predict` answers."""
+    return {
+        "transaction_id": decision.transaction_id,
+        "decision_id": decision.decision_id,
+        "fraud_type": decision.fraud_type,
+        "fraud_probability": decision.fraud_probability,
+        "risk_level": decision.risk_level.name,
+        "recommended_action": decision.recommended_action,
+        "reasons": [
+            {
+                "code": reason.code,
+                "text": reason.text,
+                "feature": reason.feature,
+                "value": reason.value,
+                "contribution": reason.contribution,
+            }
+            for reason in decision.reasons
+        ],
+        "rules": list(decision.rules),
+        "model_version": decision.model_version,
+        "policy_version": decision.policy_version,
+        "degraded": decision.degraded,
+        "scored_at": from_us(decision.scored_at_us).isoformat().replace("+00:00", "Z"),
+        "replayed": decision.is_replayed,
+    }
+
+
+def new_decision_id(now_us: int) -> str:
+    """A UUID whose first 48 bits are the time in ms (version 7, RFC 9562): it sorts by time."""
+    random = uuid.uuid4().int & ((1 << 80) - 1)
+    number = (now_us // 1000) << 80 | random
+    number = number & ~(0xF << 76) | 0x7 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=number))

@@ -1,0 +1,167 @@
+"""Events: what arrives at the door, and what the inside works with."""
+
+import datetime as dt
+import hashlib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fraud.domain.errors import InvalidField
+
+MAX_AMOUNT = 99_999_999.99
+"""Largest amount in major units: what DECIMAL(10,2) holds."""
+
+FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
+"""How far an event may lie ahead of our clock."""
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+Scalar = str | float | bool | None
+FieldKind = Literal["text", "number", "flag"]
+
+
+def to_us(moment: dt.datetime) -> int:
+    """Microseconds since 1970 UTC of an aware datetime, exact."""
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)
+
+
+def from_us(time_us: int) -> dt.datetime:
+    """The aware UTC datetime of microseconds since 1970."""
+    return EPOCH + dt.timedelta(microseconds=time_us)
+
+
+def _parse_timestamp(value: object) -> dt.datetime:
+    if isinstance(value, dt.datetime):
+        moment = value
+    elif isinstance(value, str):
+        try:
+            moment = dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError("must be ISO 8601, e.g. '2026-01-15T10:30:00Z'") from error
+    else:
+        raise ValueError("must be ISO 8601 text, e.g. '2026-01-15T10:30:00Z'")
+    moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
+    if moment < EARLIEST:
+        raise ValueError("must not lie before 2000-01-01")
+    return moment.astimezone(dt.UTC)
+
+
+def _whole_cents(value: object) -> object:
+    if isinstance(value, float) and abs(value) <= MAX_AMOUNT:
+        cents = value * 100.0
+        if abs(cents - round(cents)) > 1e-6:
+            raise ValueError("must have at most two decimals")
+    return value
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[!-~]+$")]
+"""1 to 50 visible ASCII characters without spaces."""
+
+Timestamp = Annotated[dt.datetime, BeforeValidator(_parse_timestamp)]
+"""ISO 8601; without an offset it means UTC."""
+
+Money = Annotated[float, BeforeValidator(_whole_cents), Field(ge=0, le=MAX_AMOUNT)]
+"""Major units with at most two decimals."""
+
+
+class TransactionBase(BaseModel):
+    """Fields that every fraud type shares; each type adds its own."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    transaction_id: Identifier
+    timestamp: Timestamp | None = Field(
+        default=None, description="When it happened; the time of arrival if absent."
+    )
+    amount: Money = Field(description="Major units of the platform's currency.")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, as the inside sees it.
+
+    Attributes:
+        fraud_type: name of its fraud type.
+        transaction_id: unique within the platform.
+        event_time_us: when it happened, microseconds UTC.
+        amount_minor: amount in minor units.
+        fields: the type's own fields by name.
+    """
+
+    fraud_type: str
+    transaction_id: str
+    event_time_us: int
+    amount_minor: int
+    fields: Mapping[str, Scalar]
+
+
+def to_event(fraud_type: str, transaction: TransactionBase, now_us: int) -> Event:
+    """The event of a transaction that came through the door.
+
+    Raises:
+        InvalidField: the timestamp lies more than five minutes ahead of `now_us`.
+    """
+    stamp = transaction.timestamp
+    time_us = now_us if stamp is None else to_us(stamp)
+    if time_us > now_us + FUTURE_TOLERANCE_US:
+        raise InvalidField(
+            [
+                (
+                    "timestamp",
+                    f"{stamp.isoformat() if stamp else ''} lies in the future",
+                    "Send the time the transaction happened, in UTC, and check the clock.",
+                )
+            ]
+        )
+    own = {name: getattr(transaction, name) for name in field_kinds(type(transaction))}
+    return Event(
+        fraud_type=fraud_type,
+        transaction_id=transaction.transaction_id,
+        event_time_us=time_us,
+        amount_minor=round(transaction.amount * 100.0),
+        fields=own,
+    )
+
+
+_KINDS: dict[type[TransactionBase], dict[str, FieldKind]] = {}
+
+
+def field_kinds(model: type[TransactionBase]) -> dict[str, FieldKind]:
+    """The type's own fields, in order, and whether each is text, a number or a flag."""
+    if model not in _KINDS:
+        shared = {*TransactionBase.model_fields, "fraud_type"}
+        _KINDS[model] = {
+            name: _kind(info.annotation)
+            for name, info in model.model_fields.items()
+            if name not in shared
+        }
+    return _KINDS[model]
+
+
+def _kind(annotation: Any) -> FieldKind:
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        inner = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return _kind(inner[0])
+    if origin is Annotated:
+        return _kind(typing.get_args(annotation)[0])
+    if origin is Literal or annotation is str:
+        return "text"
+    return "flag" if annotation is bool else "number"
+
+
+def text_id(value: str) -> int:
+    """Stable signed 64-bit hash of a text (BLAKE2b), never the NONE of aggregates."""
+    digest = hashlib.blake2b(value.encode(), digest_size=8).digest()
+    number = int.from_bytes(digest, "little", signed=True)
+    return number if number != -(2**63) else 0
+
+
+def entity_key(entity: str, values: tuple[str, ...]) -> str:
+    """The key of an entity's state: its name and identifying values, space separated."""
+    return " ".join((entity, *values))

@@ -1,0 +1,170 @@
+"""Features: one declarative line each, finished from integers by code both paths share.
+
+A feature names the aggregates it needs and turns them into one float64 per event. `finish`
+is elementwise numpy on whole arrays, so the offline frame (millions of events) and the
+online path (a micro-batch) run the very same instructions on the very same integers.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraud.domain.aggregates import Aggregate
+from fraud.domain.windows import DAY_US, HOUR_US
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+class Texts(NamedTuple):
+    """A text column as codes into its distinct values; code -1 is null."""
+
+    codes: Ints
+    values: list[str]
+
+
+class Inputs(Protocol):
+    """What `finish` may read: the events of a batch and their aggregates."""
+
+    def time_us(self) -> Ints:
+        """Event times, microseconds UTC."""
+
+    def amount_minor(self) -> Ints:
+        """Amounts in minor units."""
+
+    def amount_log(self) -> Ints:
+        """Quantised log amounts."""
+
+    def number(self, field: str) -> Floats:
+        """A numeric or boolean field, NaN where null."""
+
+    def text(self, field: str) -> Texts:
+        """A text field."""
+
+    def value_id(self, field: str) -> Ints:
+        """A field as the int64 that `LastValue` keeps, NONE where null."""
+
+    def aggregate(self, aggregate: Aggregate) -> Ints:
+        """An aggregate, NONE where the event lacks the entity."""
+
+
+def quantised_log(amount_minor: Ints) -> Ints:
+    """`round(1e4 * log1p(amount))` of amounts in minor units, as int64."""
+    return np.rint(1e4 * np.log1p(amount_minor / 100.0)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Base of all features.
+
+    Attributes:
+        default: value where the feature is undefined (no history, null field).
+    """
+
+    unit: ClassVar[str] = "1"
+    default: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Column name, `<entity>_<aggregate>_<window>`."""
+        raise TypeError(f"{type(self).__name__} has no name")
+
+    @property
+    def description(self) -> str:
+        """One sentence for the catalogue."""
+        return (type(self).__doc__ or "").split("\n")[0]
+
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """The integers this feature is made of."""
+        return ()
+
+    def finish(self, inputs: Inputs) -> Floats:
+        """The feature's float64 value for every event of the batch, shape (n,)."""
+        raise TypeError(f"{type(self).__name__} cannot be finished")
+
+
+@dataclass(frozen=True)
+class Amount(Feature):
+    """The event's amount in major units."""
+
+    unit: ClassVar[str] = "major units"
+
+    @property
+    def name(self) -> str:
+        return "amount"
+
+    def finish(self, inputs: Inputs) -> Floats:
+        return inputs.amount_minor() / 100.0
+
+
+@dataclass(frozen=True)
+class Number(Feature):
+    """A numeric or boolean field of the event itself."""
+
+    field: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.field
+
+    def finish(self, inputs: Inputs) -> Floats:
+        value = inputs.number(self.field)
+        return np.where(np.isnan(value), self.default, value)
+
+
+@dataclass(frozen=True)
+class Category(Feature):
+    """A text field of the event as its place (from 0) in a declared list of values."""
+
+    unit: ClassVar[str] = "index"
+    default: float = -1.0
+    field: str = ""
+    values: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.field}_code"
+
+    def finish(self, inputs: Inputs) -> Floats:
+        texts = inputs.text(self.field)
+        places = {value: float(place) for place, value in enumerate(self.values)}
+        codes = [places.get(value, self.default) for value in texts.values]
+        return np.array([*codes, self.default])[texts.codes]
+
+
+@dataclass(frozen=True)
+class Calendar(Feature):
+    """Local calendar of the event: hour (0-23), weekday (Monday 0), weekend or night flag."""
+
+    part: Literal["hour", "weekday", "is_weekend", "is_night"] = "hour"
+    zone: str = "UTC"
+
+    @property
+    def name(self) -> str:
+        return {"hour": "local_hour", "weekday": "local_weekday"}.get(self.part, self.part)
+
+    def finish(self, inputs: Inputs) -> Floats:
+        local_us = inputs.time_us() + _utc_offset_us(inputs.time_us(), self.zone)
+        if self.part in ("hour", "is_night"):
+            hour = local_us // HOUR_US % 24
+            value = hour if self.part == "hour" else (hour <= 6)
+        else:
+            weekday = (local_us // DAY_US + 3) % 7  # 1970-01-01 was a Thursday
+            value = weekday if self.part == "weekday" else (weekday >= 5)
+        return value.astype(np.float64)
+
+
+def _utc_offset_us(time_us: Ints, zone: str) -> Ints:
+    """The zone's offset from UTC at each time; looked up once per hour that occurs."""
+    if zone == "UTC":
+        return np.zeros_like(time_us)
+    hours, inverse = np.unique(time_us // HOUR_US, return_inverse=True)
+    zone_info = ZoneInfo(zone)
+    offsets = [
+        dt.datetime.fromtimestamp(int(hour) * 3600, tz=zone_info).utcoffset() or dt.timedelta(0)
+        for hour in hours
+    ]
+    return np.array([offset // dt.timedelta(microseconds=1) for offset in offsets])[inverse]

@@ -1,0 +1,125 @@
+"""A fraud type: everything the platform must know of it, declared in one file."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from fraud.domain.aggregates import DISTINCT_MEMORY, OUTCOME_MEMORY, Aggregate
+from fraud.domain.errors import ContractError
+from fraud.domain.event import Scalar, TransactionBase, entity_key, field_kinds
+from fraud.domain.features import Feature
+from fraud.domain.policy import Costs, Thresholds
+from fraud.domain.rules import Rule
+from fraud.domain.windows import LATENESS_HOPS, parse_duration
+
+CONTRACT_VERSION = 1
+"""Raised when the feature contract changes the value of any feature."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Somebody or something with a history: identified by one or more text fields."""
+
+    name: str
+    fields: tuple[str, ...]
+
+    def key(self, values: Mapping[str, Scalar]) -> str | None:
+        """The key of this entity's state for an event; None where a field is null."""
+        parts = tuple(values[name] for name in self.fields)
+        if any(part is None for part in parts):
+            return None
+        return entity_key(self.name, tuple(str(part) for part in parts))
+
+
+@dataclass(frozen=True)
+class FraudType:
+    """One kind of fraud.
+
+    Attributes:
+        name: as used in URLs, tables and files.
+        title: for people.
+        transaction: the door: the fields of a transaction and what is accepted.
+        entities: whose histories the features look at.
+        features: in the order of the model's input.
+        rules: conditions that raise the risk whatever the model says.
+        costs: what mistakes cost.
+        fallback_thresholds: used where a model brings none.
+        maturity: duration after which a transaction without a fraud label counts as genuine.
+        on_failure: what is answered while model, features or ledger are away.
+    """
+
+    name: str
+    title: str
+    transaction: type[TransactionBase]
+    entities: tuple[Entity, ...]
+    features: tuple[Feature, ...]
+    rules: tuple[Rule, ...]
+    costs: Costs
+    fallback_thresholds: Thresholds
+    maturity: str
+    on_failure: Literal["rules_only", "refuse"]
+    reviewer_group: str = field(default="fraud-analysts")
+
+    def __post_init__(self) -> None:
+        names = self.feature_names
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ContractError(
+                f"{self.name}: features declared twice: {', '.join(doubled)}",
+                remedy="Give each feature one line.",
+            )
+        known = {entity.name for entity in self.entities}
+        for feature in self.features:
+            unknown = {aggregate.entity for aggregate in feature.aggregates()} - known
+            if unknown:
+                raise ContractError(
+                    f"{self.name}: feature {feature.name} looks at {sorted(unknown)}",
+                    remedy=f"Declared entities are {sorted(known)}.",
+                )
+        for rule in self.rules:
+            for condition in rule.conditions:
+                if condition.feature not in names:
+                    raise ContractError(
+                        f"{self.name}: rule {rule.code} tests {condition.feature!r}",
+                        remedy="Rules test declared features.",
+                    )
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in model order."""
+        return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """All aggregates the features need, each once."""
+        return tuple(
+            dict.fromkeys(
+                aggregate for feature in self.features for aggregate in feature.aggregates()
+            )
+        )
+
+    @cached_property
+    def maturity_us(self) -> int:
+        """Maturity in microseconds."""
+        return parse_duration(self.maturity)
+
+    @cached_property
+    def schema_hash(self) -> str:
+        """Content address of what the features mean; serving compares it with training's."""
+        content = {
+            "contract": CONTRACT_VERSION,
+            "lateness_hops": LATENESS_HOPS,
+            "outcome_memory": OUTCOME_MEMORY,
+            "distinct_memory": DISTINCT_MEMORY,
+            "maturity": self.maturity,
+            "fields": field_kinds(self.transaction),
+            "entities": [dataclasses.asdict(entity) for entity in self.entities],
+            "features": [
+                [type(feature).__name__, dataclasses.asdict(feature)] for feature in self.features
+            ],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,165 @@
+"""Card payments: a user pays a merchant; fraud comes back as chargebacks days later."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fraud.domain.event import Identifier, TransactionBase
+from fraud.domain.features import Amount, Calendar, Category, Number
+from fraud.domain.fraud_type import Entity, FraudType
+from fraud.domain.history import (
+    AmountMean,
+    AmountRatio,
+    AmountSum,
+    AmountZScore,
+    Changed,
+    Count,
+    CountRatio,
+    DistinctCount,
+    FraudLabels,
+    LabelRisk,
+    LifetimeCount,
+    MaturedFraudShare,
+    SecondsSince,
+)
+from fraud.domain.policy import Costs, Thresholds
+from fraud.domain.rules import Condition, RiskLevel, Rule
+from fraud.domain.windows import Window
+
+CATEGORIES = (
+    "grocery",
+    "restaurant",
+    "fuel",
+    "electronics",
+    "clothing",
+    "travel",
+    "entertainment",
+    "health",
+    "home",
+    "online_retail",
+    "digital_goods",
+    "cash_advance",
+)
+
+CategoryName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-~]+$")]
+Distance = Annotated[float, Field(ge=0, le=20_038)]
+CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+
+
+class CreditCardTransaction(TransactionBase):
+    """A card payment as it arrives."""
+
+    fraud_type: Literal["credit_card"] = "credit_card"
+    user_id: Identifier = Field(description="The cardholder.")
+    merchant_id: Identifier = Field(description="The merchant or terminal.")
+    merchant_category: CategoryName = Field(description="E.g. 'electronics'; any is accepted.")
+    distance_from_home_km: Distance | None = Field(
+        default=None, description="Cardholder's home to merchant, at most half the equator."
+    )
+    foreign_transaction: bool | None = None
+    card_present: bool | None = None
+    used_chip: bool | None = None
+    device_id: Identifier | None = Field(default=None, description="Where no card is present.")
+    country: CountryCode | None = Field(default=None, description="ISO 3166 alpha-2, merchant's.")
+
+
+HOUR, DAY, WEEK, MONTH = Window("1h"), Window("1d"), Window("7d"), Window("30d")
+BASELINE = Window("60d", delay="14d")
+MATURITY = "7d"
+
+CREDIT_CARD = FraudType(
+    name="credit_card",
+    title="Card payments",
+    transaction=CreditCardTransaction,
+    entities=(
+        Entity("user", ("user_id",)),
+        Entity("merchant", ("merchant_id",)),
+        Entity("user_merchant", ("user_id", "merchant_id")),
+        Entity("user_device", ("user_id", "device_id")),
+    ),
+    features=(
+        Amount(),
+        Number(field="distance_from_home_km", default=-1.0),
+        Number(field="foreign_transaction", default=-1.0),
+        Number(field="card_present", default=-1.0),
+        Number(field="used_chip", default=-1.0),
+        Category(field="merchant_category", values=CATEGORIES),
+        Calendar(part="hour"),
+        Calendar(part="weekday"),
+        Calendar(part="is_weekend"),
+        Calendar(part="is_night"),
+        Count(entity="user", window=HOUR),
+        Count(entity="user", window=DAY),
+        Count(entity="user", window=WEEK),
+        Count(entity="user", window=MONTH),
+        AmountSum(entity="user", window=DAY),
+        AmountMean(entity="user", window=DAY),
+        AmountMean(entity="user", window=WEEK),
+        AmountMean(entity="user", window=MONTH),
+        AmountRatio(entity="user", window=MONTH),
+        AmountRatio(entity="user", window=BASELINE),
+        AmountZScore(entity="user", window=MONTH),
+        AmountZScore(entity="user", window=BASELINE),
+        CountRatio(entity="user", window=DAY, longer=MONTH),
+        DistinctCount(entity="user", of="merchant_id", window=DAY),
+        DistinctCount(entity="user", of="device_id", window=WEEK),
+        Changed(entity="user", of="country"),
+        SecondsSince(entity="user", moment="last"),
+        LifetimeCount(entity="user"),
+        FraudLabels(entity="user", window=MONTH),
+        MaturedFraudShare(entity="user", k=5),
+        SecondsSince(entity="user", moment="latest_fraud"),
+        Count(entity="merchant", window=HOUR),
+        Count(entity="merchant", window=DAY),
+        Count(entity="merchant", window=WEEK),
+        Count(entity="merchant", window=MONTH),
+        AmountMean(entity="merchant", window=DAY),
+        AmountMean(entity="merchant", window=WEEK),
+        AmountMean(entity="merchant", window=MONTH),
+        AmountRatio(entity="merchant", window=MONTH),
+        AmountZScore(entity="merchant", window=MONTH),
+        DistinctCount(entity="merchant", of="user_id", window=DAY),
+        FraudLabels(entity="merchant", window=WEEK),
+        LabelRisk(entity="merchant", window=DAY, delay=MATURITY),
+        LabelRisk(entity="merchant", window=WEEK, delay=MATURITY),
+        LabelRisk(entity="merchant", window=MONTH, delay=MATURITY),
+        MaturedFraudShare(entity="merchant", k=1),
+        MaturedFraudShare(entity="merchant", k=3),
+        MaturedFraudShare(entity="merchant", k=10),
+        SecondsSince(entity="merchant", moment="latest_fraud"),
+        SecondsSince(entity="merchant", moment="earliest_fraud"),
+        LifetimeCount(entity="user_merchant"),
+        SecondsSince(entity="user_merchant", moment="last"),
+        LifetimeCount(entity="user_device"),
+    ),
+    rules=(
+        Rule(
+            code="CARD_TESTING",
+            text="Many payments by one card within an hour, to many merchants.",
+            level=RiskLevel.HIGH,
+            conditions=(
+                Condition("user_count_1h", ">=", 12),
+                Condition("user_distinct_merchant_id_1d", ">=", 8),
+            ),
+        ),
+        Rule(
+            code="AMOUNT_FAR_ABOVE_HABIT",
+            text="A large amount, twenty times what this card usually pays.",
+            level=RiskLevel.MEDIUM,
+            conditions=(
+                Condition("amount", ">=", 500),
+                Condition("user_amount_ratio_30d", ">=", 20),
+            ),
+        ),
+        Rule(
+            code="MERCHANT_UNDER_ATTACK",
+            text="The last matured payments at this merchant were all fraud.",
+            level=RiskLevel.MEDIUM,
+            conditions=(Condition("merchant_matured_fraud_share_3", ">=", 1),),
+        ),
+    ),
+    costs=Costs(),
+    fallback_thresholds=Thresholds(review=0.3, block=0.7, critical=0.95),
+    maturity=MATURITY,
+    on_failure="rules_only",
+)
