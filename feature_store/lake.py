@@ -1,0 +1,217 @@
+"""The event log: every event and label of a fraud type, as Parquet by the day we saw it.
+
+    <url>/<fraud_type>/events/observed_date=YYYY-MM-DD/part-0.parquet
+    <url>/<fraud_type>/labels/reported_date=YYYY-MM-DD/part-0.parquet
+
+The url is any that fsspec understands. A day is one file that is only ever replaced as a
+whole, so a rerun cannot double a row. Rows of a day are sorted by their observation number.
+"""
+
+import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from feature_store.observation import check_numbers, number_observations
+from feature_store.schema import arrow_schema, from_arrow, to_arrow
+from fraud.domain.errors import ContractError
+from fraud.domain.event import to_us
+from fraud.domain.fraud_type import FraudType
+
+Stream = Literal["events", "labels"]
+
+PARTITION = {"events": "observed_date", "labels": "reported_date"}
+MOMENT = {"events": "observed_at", "labels": "reported_at"}
+_FILE = "part-0.parquet"
+_READERS = 4
+
+
+class Lake:
+    """The event log of all fraud types below one fsspec url.
+
+    Frames carry `transaction_id` (string), `seq` (int64), times as `datetime64[us, UTC]`,
+    `amount_minor` (int64) and the type's own fields (text: string, number: float64, flag:
+    boolean); labels carry `transaction_id, is_fraud, reported_at, source, seq`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+
+    def write_events(self, fraud_type: FraudType, day: dt.date, frame: pd.DataFrame) -> int:
+        """Replace the events observed on a day; returns how many there are now.
+
+        Args:
+            fraud_type: whose events they are.
+            day: the UTC day all of `observed_at` falls on.
+            frame: canonical columns in the order of the source; `seq` is given to rows that
+                bring none, and an existing one is kept.
+
+        Raises:
+            ContractError: a row belongs to another day, an id occurs twice, or a given `seq`
+                does not rise within the day.
+        """
+        if not frame["transaction_id"].is_unique:
+            twice = frame["transaction_id"][frame["transaction_id"].duplicated()].iloc[0]
+            raise ContractError(
+                f"{fraud_type.name}: transaction {twice} occurs twice on {day}.",
+                remedy="Settle duplicates before writing.",
+            )
+        return self._write(fraud_type, "events", day, frame)
+
+    def write_labels(self, fraud_type: FraudType, day: dt.date, frame: pd.DataFrame) -> int:
+        """Replace the labels reported on a day; returns how many there are now.
+
+        Raises:
+            ContractError: a row belongs to another day, or a given `seq` does not rise.
+        """
+        return self._write(fraud_type, "labels", day, frame)
+
+    def append(self, fraud_type: FraudType, stream: Stream, frame: pd.DataFrame) -> list[dt.date]:
+        """Add rows to the days they belong to; returns those days.
+
+        The days concerned are numbered again, earlier rows first among equal times, so that
+        a source read in pieces ends up as if it had been read in one.
+        """
+        days = frame[MOMENT[stream]].dt.date
+        touched: list[dt.date] = []
+        for day, rows in frame.groupby(days, sort=True):
+            assert isinstance(day, dt.date)
+            earlier = self._read(fraud_type, stream, day, day, None)
+            parts = [part.drop(columns="seq", errors="ignore") for part in (earlier, rows)]
+            merged = pd.concat([part for part in parts if len(part)], ignore_index=True)
+            if stream == "events":
+                self.write_events(fraud_type, day, merged)
+            else:
+                self.write_labels(fraud_type, day, merged)
+            touched.append(day)
+        return touched
+
+    def events(
+        self,
+        fraud_type: FraudType,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        as_of: dt.datetime | None = None,
+    ) -> pd.DataFrame:
+        """Events observed from `first` to `last` (both included), sorted by `seq`.
+
+        Args:
+            fraud_type: whose events.
+            first: first day wanted; the beginning if None.
+            last: last day wanted; the end if None.
+            as_of: only what had been observed before this moment.
+        """
+        return self._read(fraud_type, "events", first, last, as_of)
+
+    def labels(
+        self,
+        fraud_type: FraudType,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        as_of: dt.datetime | None = None,
+    ) -> pd.DataFrame:
+        """Labels reported from `first` to `last`, sorted by `seq`; see `events`."""
+        return self._read(fraud_type, "labels", first, last, as_of)
+
+    def days(self, fraud_type: FraudType, stream: Stream = "events") -> list[dt.date]:
+        """The days that were written, also those on which nothing happened, in order."""
+        folder = f"{self._root}/{fraud_type.name}/{stream}"
+        if not self._fs.exists(folder):
+            return []
+        names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(folder, False))
+        key = PARTITION[stream] + "="
+        return sorted(dt.date.fromisoformat(n.removeprefix(key)) for n in names if key in n)
+
+    def transaction_ids(self, fraud_type: FraudType, except_days: set[dt.date]) -> Any:
+        """Ids of all events but those of some days, a pyarrow string array."""
+        days = [day for day in self.days(fraud_type) if day not in except_days]
+        tables = self._tables(fraud_type, "events", days, ["transaction_id"])
+        if not tables:
+            return pa.array([], pa.string())
+        return pa.concat_tables(tables)["transaction_id"].combine_chunks()
+
+    def _path(self, fraud_type: FraudType, stream: Stream, day: dt.date) -> str:
+        folder = f"{self._root}/{fraud_type.name}/{stream}/{PARTITION[stream]}={day.isoformat()}"
+        return f"{folder}/{_FILE}"
+
+    def _write(
+        self, fraud_type: FraudType, stream: Stream, day: dt.date, frame: pd.DataFrame
+    ) -> int:
+        moment = frame[MOMENT[stream]]
+        if "seq" in frame.columns:
+            frame = frame.sort_values("seq", kind="stable")
+            check_numbers(frame["seq"].to_numpy(), day, f"{fraud_type.name} {stream}")
+        else:
+            frame = frame.sort_values(MOMENT[stream], kind="stable")
+            observed = frame[MOMENT[stream]].astype("datetime64[us, UTC]")
+            observed_us = observed.to_numpy("datetime64[us]").astype(np.int64)
+            frame = frame.assign(seq=number_observations(observed_us, day))
+        if not (moment.dt.date == day).all():
+            raise ContractError(
+                f"{fraud_type.name}: {stream} of another day were given for {day}.",
+                remedy=f"Write each row on the UTC day of its {MOMENT[stream]}.",
+            )
+        self._replace(self._path(fraud_type, stream, day), to_arrow(fraud_type, stream, frame))
+        return len(frame)
+
+    def _replace(self, path: str, table: Any) -> None:
+        # An object store publishes an object when it is complete; a disk needs the rename.
+        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        is_local = isinstance(self._fs, LocalFileSystem)
+        target = f"{path}.tmp" if is_local else path
+        with self._fs.open(target, "wb") as sink:
+            pq.write_table(table, sink, compression="zstd")
+        if is_local:
+            self._fs.mv(target, path)
+
+    def _read(
+        self,
+        fraud_type: FraudType,
+        stream: Stream,
+        first: dt.date | None,
+        last: dt.date | None,
+        as_of: dt.datetime | None,
+    ) -> pd.DataFrame:
+        if as_of is not None:
+            last = min(last or dt.date.max, as_of.astimezone(dt.UTC).date())
+        wanted = [
+            day
+            for day in self.days(fraud_type, stream)
+            if (first is None or day >= first) and (last is None or day <= last)
+        ]
+        schema = arrow_schema(fraud_type, stream)
+        tables = self._tables(fraud_type, stream, wanted, schema.names)
+        table = pa.concat_tables(tables) if tables else schema.empty_table()
+        frame = from_arrow(table)
+        if as_of is not None:
+            frame = frame[frame["seq"] < to_us(as_of)].reset_index(drop=True)
+        return frame
+
+    def _tables(
+        self, fraud_type: FraudType, stream: Stream, days: list[dt.date], columns: list[str]
+    ) -> list[Any]:
+        schema = arrow_schema(fraud_type, stream)
+
+        def read(day: dt.date) -> Any:
+            with self._fs.open(self._path(fraud_type, stream, day), "rb") as source:
+                file = pq.ParquetFile(source)
+                table = file.read([name for name in columns if name in file.schema_arrow.names])
+            # A field the type gained after this day was written is null in it.
+            return pa.table(
+                {
+                    name: table[name].cast(schema.field(name).type)
+                    if name in table.column_names
+                    else pa.nulls(len(table), schema.field(name).type)
+                    for name in columns
+                }
+            )
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(read, days))
