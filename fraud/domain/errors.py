@@ -1,20 +1,20 @@
 """The one tree of errors; each says what was wrong, with which value, and what to do.
 
-    FraudError
-    +-- InputError               the caller's data cannot be used
-    |   +-- MalformedInput       not JSON, wrong content type, duplicate keys
-    |   +-- InvalidField         a field is missing, unknown, or has a bad value
-    |   +-- DuplicateConflict    a transaction_id was used before with another body
-    |   +-- NotFound             the object asked for does not exist
-    +-- AccessError
-    |   +-- Unauthenticated      no token, or one that proves nothing
-    |   +-- Forbidden            a valid token without the scope
-    +-- UnavailableError         try again later
-    |   +-- LedgerUnavailable    the system of record does not answer
-    |   +-- ModelUnavailable     no champion could be loaded
-    +-- BundleError              a model bundle must not be served
-    +-- ContractError            features, state or data break the feature contract
-    +-- SettingsError            the configuration is wrong
+FraudError
++-- InputError               the caller's data cannot be used
+|   +-- MalformedInput       not JSON, wrong content type, duplicate keys
+|   +-- InvalidField         a field is missing, unknown, or has a bad value
+|   +-- DuplicateConflict    a transaction_id was used before with another body
+|   +-- NotFound             the object asked for does not exist
++-- AccessError
+|   +-- Unauthenticated      no token, or one that proves nothing
+|   +-- Forbidden            a valid token without the scope
++-- UnavailableError         try again later
+|   +-- LedgerUnavailable    the system of record does not answer
+|   +-- ModelUnavailable     no champion could be loaded
++-- BundleError              a model bundle must not be served
++-- ContractError            features, state or data break the feature contract
++-- SettingsError            the configuration is wrong
 """
 
 from typing import Any

@@ -19,6 +19,7 @@ from fraud.domain.windows import DAY_US, HOUR_US
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+
 class Texts(NamedTuple):
     """A text column as codes into its distinct values; code -1 is null."""
 

@@ -30,9 +30,7 @@ def _divide(numerator: Ints, denominator: Ints, default: float) -> Floats:
     """One float64 division of integers; `default` where there is nothing to divide by."""
     usable = (denominator > 0) & (numerator != NONE)
     out = np.full(len(numerator), default)
-    np.divide(
-        numerator.astype(np.float64), denominator.astype(np.float64), out=out, where=usable
-    )
+    np.divide(numerator.astype(np.float64), denominator.astype(np.float64), out=out, where=usable)
     return out
 
 
@@ -134,7 +132,7 @@ class AmountRatio(OfWindow):
 
 @dataclass(frozen=True)
 class AmountZScore(OfWindow):
-    """Standard score of the event's log amount among the entity's in the window."""
+    """Standard score of the event's log amount among the entity's in the window, within +-10."""
 
     @property
     def name(self) -> str:
@@ -152,7 +150,7 @@ class AmountZScore(OfWindow):
         deviation = count * inputs.amount_log().astype(np.float64) - log
         out = np.full(len(count), self.default)
         np.divide(deviation, np.sqrt(np.where(usable, spread, 1.0)), out=out, where=usable)
-        return out
+        return np.clip(out, -10.0, 10.0)
 
 
 @dataclass(frozen=True)

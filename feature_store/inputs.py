@@ -1,0 +1,70 @@
+"""The columns that features are finished from, whichever execution filled them."""
+
+from collections.abc import Mapping
+
+from fraud.domain.aggregates import Aggregate
+from fraud.domain.features import Feature, Floats, Ints, Texts, quantised_log
+
+
+class ColumnInputs:
+    """`fraud.domain.features.Inputs` over plain arrays of one length n.
+
+    Args:
+        time_us: event times, microseconds UTC.
+        amount_minor: amounts in minor units.
+        numbers: numeric and flag fields as float64, NaN where null.
+        texts: text fields.
+        value_ids: fields as the int64 that `LastValue` keeps.
+        aggregates: what the executions computed; may be extended and emptied.
+    """
+
+    def __init__(
+        self,
+        time_us: Ints,
+        amount_minor: Ints,
+        numbers: Mapping[str, Floats],
+        texts: Mapping[str, Texts],
+        value_ids: Mapping[str, Ints],
+        aggregates: dict[Aggregate, Ints],
+    ) -> None:
+        self._time_us = time_us
+        self._amount_minor = amount_minor
+        self._amount_log = quantised_log(amount_minor)
+        self._numbers = numbers
+        self._texts = texts
+        self._value_ids = value_ids
+        self.aggregates = aggregates
+
+    def time_us(self) -> Ints:
+        """Event times, microseconds UTC."""
+        return self._time_us
+
+    def amount_minor(self) -> Ints:
+        """Amounts in minor units."""
+        return self._amount_minor
+
+    def amount_log(self) -> Ints:
+        """Quantised log amounts."""
+        return self._amount_log
+
+    def number(self, field: str) -> Floats:
+        """A numeric or boolean field, NaN where null."""
+        return self._numbers[field]
+
+    def text(self, field: str) -> Texts:
+        """A text field."""
+        return self._texts[field]
+
+    def value_id(self, field: str) -> Ints:
+        """A field as the int64 that `LastValue` keeps, NONE where null."""
+        return self._value_ids[field]
+
+    def aggregate(self, aggregate: Aggregate) -> Ints:
+        """An aggregate, NONE where the event lacks the entity."""
+        return self.aggregates[aggregate]
+
+
+def finish(features: tuple[Feature, ...], inputs: ColumnInputs, out: Floats) -> None:
+    """Write each feature into its column of `out`, shape (n, len(features))."""
+    for place, feature in enumerate(features):
+        out[:, place] = feature.finish(inputs)

@@ -1,0 +1,112 @@
+"""What must be remembered of each entity, worked out from a fraud type's features.
+
+Both executions follow this plan: the offline kernels compute its aggregates for whole
+histories, the online state keeps exactly what is needed to compute them one by one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fraud.domain.aggregates import (
+    Aggregate,
+    DistinctSum,
+    FraudTime,
+    LabelSum,
+    LastValue,
+    MaturedSum,
+    TileColumn,
+    TileSum,
+)
+from fraud.domain.fraud_type import Entity, FraudType
+from fraud.domain.windows import Window
+
+COLUMN_ORDER: tuple[TileColumn, ...] = ("count", "amount", "log", "log_sq")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """All windows of an entity that share a tile length.
+
+    Attributes:
+        hop_us: tile length in microseconds.
+        windows: each once.
+        columns: what is summed per tile, in `COLUMN_ORDER`.
+        reach_us: how far back the longest window looks.
+    """
+
+    hop_us: int
+    windows: tuple[Window, ...]
+    columns: tuple[TileColumn, ...]
+    reach_us: int
+
+
+@dataclass(frozen=True)
+class EntityPlan:
+    """What one entity's history must answer.
+
+    Attributes:
+        entity: whose history.
+        aggregates: in the order in which states and kernels give them.
+        tiers: sums over events, by tile length.
+        label_tiers: sums over fraud labels, by tile length.
+        distinct: fields whose recent values are remembered, each with its windows.
+        last_fields: fields whose last value is remembered.
+        has_outcomes: whether the outcomes of the last events are remembered.
+        maturity_us: when an outcome counts as mature.
+    """
+
+    entity: Entity
+    aggregates: tuple[Aggregate, ...]
+    tiers: tuple[Tier, ...]
+    label_tiers: tuple[Tier, ...]
+    distinct: tuple[tuple[str, tuple[Window, ...]], ...]
+    last_fields: tuple[str, ...]
+    has_outcomes: bool
+    maturity_us: int
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether a fraud label changes this entity's state."""
+        return self.has_outcomes or any(
+            isinstance(aggregate, LabelSum | FraudTime) for aggregate in self.aggregates
+        )
+
+
+def _tiers(sums: Iterable[tuple[Window, TileColumn]]) -> tuple[Tier, ...]:
+    by_hop: dict[int, tuple[set[Window], set[TileColumn]]] = {}
+    for window, column in sums:
+        windows, columns = by_hop.setdefault(window.hop_us, (set(), set()))
+        windows.add(window)
+        columns.add(column)
+    return tuple(
+        Tier(
+            hop_us=hop,
+            windows=tuple(sorted(windows, key=lambda window: (window.delay_us, window.length_us))),
+            columns=tuple(column for column in COLUMN_ORDER if column in columns),
+            reach_us=max(window.delay_us + window.length_us for window in windows),
+        )
+        for hop, (windows, columns) in sorted(by_hop.items())
+    )
+
+
+def _entity_plan(entity: Entity, fraud_type: FraudType) -> EntityPlan:
+    mine = tuple(a for a in fraud_type.aggregates if a.entity == entity.name)
+    distinct: dict[str, list[Window]] = {}
+    for aggregate in mine:
+        if isinstance(aggregate, DistinctSum):
+            distinct.setdefault(aggregate.field, []).append(aggregate.window)
+    return EntityPlan(
+        entity=entity,
+        aggregates=mine,
+        tiers=_tiers((a.window, a.column) for a in mine if isinstance(a, TileSum)),
+        label_tiers=_tiers((a.window, "count") for a in mine if isinstance(a, LabelSum)),
+        distinct=tuple((field, tuple(windows)) for field, windows in distinct.items()),
+        last_fields=tuple(dict.fromkeys(a.field for a in mine if isinstance(a, LastValue))),
+        has_outcomes=any(isinstance(a, MaturedSum) for a in mine),
+        maturity_us=fraud_type.maturity_us,
+    )
+
+
+def entity_plans(fraud_type: FraudType) -> tuple[EntityPlan, ...]:
+    """The plan of each entity of a fraud type, in declared order."""
+    return tuple(_entity_plan(entity, fraud_type) for entity in fraud_type.entities)
