@@ -7,6 +7,7 @@ that holds them all, little-endian. Ascending lists store the first number and t
 import struct
 import sys
 from array import array
+from itertools import pairwise
 
 _HEADER = struct.Struct("<HB")
 _CODES = "bhiq"
@@ -39,7 +40,7 @@ class Writer:
     def ascending(self, numbers: list[int]) -> None:
         """Append an ascending list as its first number and the steps between them."""
         self.integers(numbers[:1])
-        self.integers([after - before for before, after in zip(numbers, numbers[1:], strict=False)])
+        self.integers([after - before for before, after in pairwise(numbers)])
 
     def getvalue(self) -> bytes:
         """Everything appended so far."""

@@ -201,6 +201,24 @@ def matured_sums(
                 k += 1
 
 
+@_inline
+def _remember(seen: Ints, when: Ints, count: int, code: int, now: int) -> int:
+    """Move a value to the recent end, forgetting the oldest where the memory is full."""
+    at = 0
+    while at < count and seen[at] != code:
+        at += 1
+    if at == len(seen):
+        at = 0
+    elif at == count:
+        count += 1
+    for k in range(at, count - 1):
+        seen[k] = seen[k + 1]
+        when[k] = when[k + 1]
+    seen[count - 1] = code
+    when[count - 1] = now
+    return count
+
+
 @_compile
 def distinct_sums(
     order: Ints,
@@ -234,21 +252,8 @@ def distinct_sums(
                     if first <= tile <= last:
                         total += 1
                 out[w, row] = total
-            code = codes[row]
-            if code < 0:
-                continue
-            at = 0
-            while at < count and seen[at] != code:
-                at += 1
-            if at == memory:
-                at = 0
-            elif at == count:
-                count += 1
-            for k in range(at, count - 1):
-                seen[k] = seen[k + 1]
-                when[k] = when[k + 1]
-            seen[count - 1] = code
-            when[count - 1] = now
+            if codes[row] >= 0:
+                count = _remember(seen, when, count, codes[row], now)
 
 
 @_compile

@@ -48,8 +48,8 @@ class _History:
         self.amount_minor = events["amount_minor"].to_numpy(np.int64)
         kinds = field_kinds(fraud_type.transaction)
         self.texts = {f: _texts(events[f]) for f, kind in kinds.items() if kind == "text"}
-        self.numbers = {
-            f: events[f].astype("float64").to_numpy(np.float64, na_value=np.nan)
+        self.numbers: dict[str, Floats] = {
+            f: np.asarray(events[f].astype("float64"), np.float64)
             for f, kind in kinds.items()
             if kind != "text"
         }
