@@ -1,0 +1,81 @@
+"""The stated ways in which a simulated world can change."""
+
+import math
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from fraud.domain.errors import SettingsError
+
+
+class DriftKind(StrEnum):
+    """What changes, and what a strength of `s` means."""
+
+    AMOUNT_INFLATION = "amount_inflation"
+    """Every amount, genuine or not, is multiplied by `1 + s`."""
+
+    CARD_NOT_PRESENT = "card_not_present"
+    """A share `s` (at most 1) of the purchases that would have been made in a shop move online."""
+
+    CARD_TESTING = "card_testing"
+    """A fraud scenario nobody has seen appears: bursts of small card-not-present amounts at one
+    merchant, from one unknown device, over many cards. Adds `0.5 % * s` of the usual volume."""
+
+    CATEGORY_MIX = "category_mix"
+    """A share `s` (at most 1) of purchases moves to electronics, travel and digital goods."""
+
+    FRAUD_RATE = "fraud_rate"
+    """`1 + s` times as many merchants and customers are compromised, from the first day on."""
+
+
+_SHARES = (DriftKind.CARD_NOT_PRESENT, DriftKind.CATEGORY_MIX)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One change of the world; every day before `start` is what it would have been without it.
+
+    Attributes:
+        kind: What changes.
+        start: First day (UTC) on which it acts.
+        strength: How much, in the unit that the kind states; 0 changes nothing.
+        ramp_days: Days over which the strength grows evenly to its full size; 0 is a step.
+    """
+
+    kind: DriftKind
+    start: date
+    strength: float
+    ramp_days: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a drift that means nothing.
+
+        Raises:
+            SettingsError: A strength is negative or not a number, a share above 1, a ramp negative.
+        """
+        object.__setattr__(self, "kind", DriftKind(self.kind))
+        if not math.isfinite(self.strength) or self.strength < 0:
+            raise SettingsError(
+                f"The drift's strength is {self.strength}.",
+                remedy="Give a number of 0 or more.",
+                field="strength",
+            )
+        if self.kind in _SHARES and self.strength > 1:
+            raise SettingsError(
+                f"The drift {self.kind} moves a share, and {self.strength} is above 1.",
+                remedy="Give a strength of 0 to 1.",
+                field="strength",
+            )
+        if self.ramp_days < 0:
+            raise SettingsError(
+                f"The drift's ramp is {self.ramp_days} days.",
+                remedy="Give 0 or more.",
+                field="ramp_days",
+            )
+
+    def level(self, day: int) -> float:
+        """Strength that acts on a day, given as a proleptic ordinal (`date.toordinal()`)."""
+        age_days = day - self.start.toordinal()
+        if age_days < 0:
+            return 0.0
+        return self.strength * min(1.0, (age_days + 1) / (self.ramp_days + 1))

@@ -1,0 +1,30 @@
+"""Independent random streams, one for each purpose and day."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What random numbers are for; a new purpose takes a new number and disturbs no other."""
+
+    POPULATION = 0
+    PURCHASES = 1
+    CHANNELS = 2
+    TRIPS = 3
+    COMPROMISED_MERCHANTS = 4
+    COMPROMISED_CUSTOMERS = 5
+    FRAUDS = 6
+    CARD_TESTING = 7
+    ARRIVALS = 8
+    LABELS = 9
+
+
+def stream(seed: int, purpose: Stream, day: int = 0) -> np.random.Generator:
+    """Generator for one purpose on one day (ordinal), the same whichever day is asked first."""
+    return np.random.default_rng(np.random.SeedSequence([seed, purpose, day]))
+
+
+def whole_number(expected: float, uniform: float) -> int:
+    """Whole number whose mean over a uniform draw in [0, 1) is `expected`; exact if it is whole."""
+    return int(np.floor(expected + uniform + 1e-9))
