@@ -1,0 +1,173 @@
+"""Raw psycopg2 connections for the scoring path: few, kept, and replaced when they break."""
+
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg2
+import psycopg2.errors
+from psycopg2.extensions import TransactionRollbackError
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from fraud.domain.errors import LedgerUnavailable
+from fraud.ledger.engine import UTC_SESSION, connect, unavailable
+
+T = TypeVar("T")
+
+
+class ConnectionPool:
+    """A thread-safe pool of raw connections; `transaction()` lends one for one transaction.
+
+    Args:
+        url: address of the ledger.
+        size: most connections open at once.
+        wait_s: seconds a borrower waits for a free connection.
+        statement_timeout_s: seconds after which the server ends a statement; 0 for never.
+        role: role the sessions act as, e.g. the one that may only append to the audit log.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int = 4,
+        wait_s: float = 5.0,
+        statement_timeout_s: float = 0.0,
+        role: str | None = None,
+    ) -> None:
+        self.url = url
+        self._wait_s = wait_s
+        self._options = f"{UTC_SESSION} -c statement_timeout={round(statement_timeout_s * 1000)}"
+        if role is not None:
+            self._options += f" -c role={role}"
+        self._free = threading.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection; what is not committed when it comes back is rolled back.
+
+        Raises:
+            LedgerUnavailable: none is free, or the server is away or went away.
+        """
+        if not self._free.acquire(timeout=self._wait_s):
+            raise LedgerUnavailable(
+                f"All connections to the ledger stayed busy for {self._wait_s:g} s.",
+                remedy="Try again; give the pool more connections if this keeps happening.",
+            )
+        lent: Connection | None = None
+        try:
+            lent = self._take()
+            yield lent
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise unavailable(self.url, error) from error
+        finally:
+            try:
+                self._give_back(lent)
+            finally:
+                self._free.release()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """Lend a cursor; commit when the block ends, roll back when it raises.
+
+        Raises:
+            LedgerUnavailable: the server is away, went away, or gave up on the transaction.
+        """
+        with self.connection() as lent:
+            with lent.cursor() as opened:
+                yield opened
+            lent.commit()
+
+    def run(self, work: Callable[[Cursor], T], *, attempts: int = 2) -> T:
+        """Do `work` in a transaction, again on a fresh connection if it was cut off midway.
+
+        A transaction that failed in its commit is not repeated: it may have happened.
+
+        Args:
+            work: what to do with the cursor; must be safe to repeat after a rollback.
+            attempts: how often to try at most.
+
+        Raises:
+            LedgerUnavailable: the last attempt failed as well.
+        """
+        for attempt in range(1, attempts + 1):
+            is_done = False
+            try:
+                with self.transaction() as opened:
+                    result = work(opened)
+                    is_done = True
+                return result
+            except LedgerUnavailable as error:
+                if is_done or attempt == attempts or not _is_passing(error.__cause__):
+                    raise
+                time.sleep(0.01 * attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Close all idle connections; those still lent are closed as they come back."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.close()
+
+    def _take(self) -> Connection:
+        while True:
+            with self._lock:
+                candidate = self._idle.pop() if self._idle else None
+            if candidate is None:
+                return connect(self.url, options=self._options)
+            if _is_alive(candidate):
+                return candidate
+            candidate.close()
+
+    def _give_back(self, lent: Connection | None) -> None:
+        if lent is None:
+            return
+        try:
+            lent.rollback()  # no round trip where no transaction is open
+        except psycopg2.Error:
+            lent.close()
+        with self._lock:
+            if not lent.closed and not self._is_closed:
+                self._idle.append(lent)
+                return
+        lent.close()
+
+
+@contextmanager
+def transaction(url: str) -> Iterator[Cursor]:
+    """One transaction on a connection of its own, for work that has no pool.
+
+    Raises:
+        LedgerUnavailable: the server is away or went away.
+    """
+    pool = ConnectionPool(url, size=1)
+    try:
+        with pool.transaction() as opened:
+            yield opened
+    finally:
+        pool.close()
+
+
+def _is_alive(candidate: Connection) -> bool:
+    """Whether an idle connection is open; a server that hung up left something to read."""
+    if candidate.closed:
+        return False
+    poller = select.poll()
+    poller.register(candidate.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    return not poller.poll(0)
+
+
+def _is_passing(cause: BaseException | None) -> bool:
+    """Whether an error is about the connection or a lost race, not about the work itself."""
+    if isinstance(cause, TransactionRollbackError | psycopg2.errors.AdminShutdown):
+        return True
+    return isinstance(cause, psycopg2.Error) and cause.pgcode is None

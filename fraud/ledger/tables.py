@@ -1,0 +1,367 @@
+"""What the ledger keeps: the tables, as SQLAlchemy Core metadata.
+
+`transactions`, `fraud_alerts` and `model_performance` have every column of the integration
+guide under its name and type; their TIMESTAMP columns are in UTC. Tables are made by the
+migrations, never from this metadata; a test compares the two.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Sequence,
+    String,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+TransactionId = String(50, collation="C")
+Moment = DateTime(timezone=True)
+UTC_NOW = text("(now() AT TIME ZONE 'UTC')")
+NOW = text("now()")
+EMPTY_LIST = text("'[]'::jsonb")
+EMPTY_OBJECT = text("'{}'::jsonb")
+
+observation_seq = Sequence("observation_seq", metadata=metadata, start=1)
+"""Observation numbers of events and labels: later observed, higher number."""
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=False), primary_key=True)
+
+
+def _fraud_type(**options: Any) -> Column[str]:
+    return Column("fraud_type", String(50), nullable=False, **options)
+
+
+transactions = Table(
+    "transactions",
+    metadata,
+    _id(),
+    Column("transaction_id", TransactionId, nullable=False, unique=True),
+    Column("timestamp", DateTime, nullable=False, comment="When it happened, UTC."),
+    Column("amount", Numeric(10, 2), nullable=False, comment="Major units."),
+    Column("user_id", String(50)),
+    Column("merchant_id", String(50)),
+    Column("merchant_category", String(100)),
+    Column("fraud_probability", Numeric(5, 4)),
+    Column("risk_level", String(20)),
+    Column("recommended_action", String(50)),
+    Column("created_at", DateTime, server_default=UTC_NOW),
+    _fraud_type(),
+    Column(
+        "event_time",
+        Moment,
+        Computed("timestamp AT TIME ZONE 'UTC'", persisted=True),
+        nullable=False,
+        comment="`timestamp` as an instant.",
+    ),
+    Column("seq", BigInteger, nullable=False, comment="Observation number in its log."),
+    Column("observed_at", Moment, nullable=False, comment="When we saw it."),
+    Column("amount_minor", BigInteger, nullable=False, comment="Minor units."),
+    Column("body_digest", LargeBinary, nullable=False, comment="SHA-256 of what was sent."),
+    Column("fields", JSONB, nullable=False, comment="The fraud type's own fields."),
+    CheckConstraint(
+        "fraud_type <> 'credit_card' OR (user_id IS NOT NULL AND merchant_id IS NOT NULL)",
+        name="card_has_parties",
+    ),
+    Index("uq_transactions_fraud_type_seq", "fraud_type", "seq", unique=True),
+    Index("ix_transactions_user_id_timestamp", "user_id", "timestamp"),
+    Index("ix_transactions_merchant_id_timestamp", "merchant_id", "timestamp"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", UUID(as_uuid=False), primary_key=True),
+    Column(
+        "transaction_id",
+        TransactionId,
+        ForeignKey("transactions.transaction_id"),
+        nullable=False,
+        unique=True,
+    ),
+    _fraud_type(),
+    Column("probability", Double, nullable=False),
+    Column("risk_level", String(20), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("reasons", JSONB, nullable=False),
+    Column("rules", JSONB, nullable=False),
+    Column("model_version", String(100), nullable=False),
+    Column("policy_version", String(100), nullable=False),
+    Column("schema_hash", String(64), nullable=False),
+    Column(
+        "feature_values",
+        LargeBinary,
+        nullable=False,
+        comment="Little-endian float64, in the order of the feature schema.",
+    ),
+    Column("degraded", Boolean, nullable=False),
+    Column("scored_at", Moment, nullable=False),
+    Column("actor", Text, nullable=False, comment="Whose request it was."),
+    Index("ix_decisions_fraud_type_scored_at", "fraud_type", "scored_at"),
+    Index("ix_decisions_degraded_scored_at", "scored_at", postgresql_where=text("degraded")),
+)
+
+fraud_alerts = Table(
+    "fraud_alerts",
+    metadata,
+    _id(),
+    Column("transaction_id", TransactionId, ForeignKey("transactions.transaction_id")),
+    Column("alert_type", String(50), nullable=False),
+    Column("severity", String(20), nullable=False),
+    Column("description", Text),
+    Column("status", String(20), server_default="open"),
+    Column("created_at", DateTime, server_default=UTC_NOW),
+    _fraud_type(),
+    Index("ix_fraud_alerts_transaction_id", "transaction_id"),
+    Index("ix_fraud_alerts_status_created_at", "status", "created_at"),
+)
+
+model_performance = Table(
+    "model_performance",
+    metadata,
+    _id(),
+    Column("model_type", String(50), nullable=False),
+    _fraud_type(),
+    Column("accuracy", Numeric(5, 4)),
+    Column("roc_auc", Numeric(5, 4)),
+    Column("training_date", DateTime),
+    Column("created_at", DateTime, server_default=UTC_NOW),
+    Column("model_version", String(100)),
+    Column("mlflow_run_id", String(64)),
+    Column("metrics", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Index("ix_model_performance_fraud_type_training_date", "fraud_type", "training_date"),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    _id(),
+    Column("transaction_id", TransactionId, nullable=False),
+    _fraud_type(),
+    Column("is_fraud", Boolean, nullable=False),
+    Column("reported_at", Moment, nullable=False),
+    Column("source", String(30), nullable=False),
+    Column(
+        "seq",
+        BigInteger,
+        nullable=False,
+        server_default=text("nextval('observation_seq'::regclass)"),
+        comment="Observation number.",
+    ),
+    Column("received_at", Moment, nullable=False, server_default=NOW),
+    Index(
+        "uq_labels_transaction_id_source_reported_at",
+        "transaction_id",
+        "source",
+        "reported_at",
+        unique=True,
+    ),
+    Index("ix_labels_fraud_type_reported_at", "fraud_type", "reported_at"),
+    Index("ix_labels_fraud_type_seq", "fraud_type", "seq"),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("case_id", UUID(as_uuid=False), primary_key=True),
+    Column(
+        "transaction_id",
+        TransactionId,
+        ForeignKey("transactions.transaction_id"),
+        nullable=False,
+        unique=True,
+    ),
+    _fraud_type(),
+    Column("status", String(20), nullable=False, server_default="open"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("assignee", Text),
+    Column("verdict", String(20)),
+    Column("notes", JSONB, nullable=False, server_default=EMPTY_LIST),
+    Column("opened_at", Moment, nullable=False, server_default=NOW),
+    Column("closed_at", Moment),
+    Index("ix_cases_status_priority_opened_at", "status", "priority", "opened_at"),
+    Index("ix_cases_assignee_status", "assignee", "status"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("chain", String(100, collation="C"), primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(100), nullable=False),
+    Column("outcome", String(10), nullable=False),
+    Column("origin", Text, nullable=False, comment="Where the caller called from."),
+    Column("object_type", String(50), nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("detail", JSON, nullable=False, comment="JSON, kept to the letter: it is hashed."),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    CheckConstraint("outcome IN ('success', 'failure')", name="outcome"),
+    CheckConstraint("position >= 1", name="position"),
+    Index("ix_audit_log_object_type_object_id", "object_type", "object_id"),
+    Index("ix_audit_log_actor_recorded_at", "actor", "recorded_at"),
+    Index("ix_audit_log_recorded_at", "recorded_at", postgresql_using="brin"),
+)
+
+audit_anchor = Table(
+    "audit_anchor",
+    metadata,
+    Column("chain", String(100, collation="C"), primary_key=True),
+    Column("position", BigInteger, nullable=False, comment="The last record's; 0 for none."),
+    Column("hash", LargeBinary, nullable=False, comment="The last record's hash."),
+    Column("updated_at", Moment, nullable=False),
+    postgresql_with={"fillfactor": 20},
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _id(),
+    Column("topic", String(100), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    Column("sent_at", Moment),
+    Index("ix_outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
+)
+
+entity_state = Table(
+    "entity_state",
+    metadata,
+    Column("key", Text(collation="C"), primary_key=True),
+    _fraud_type(),
+    Column("state", LargeBinary, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
+)
+
+lists = Table(
+    "lists",
+    metadata,
+    _id(),
+    _fraud_type(),
+    Column("list_name", String(50), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("field", String(50), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("reason", Text),
+    Column("added_by", Text, nullable=False),
+    Column("added_at", Moment, nullable=False, server_default=NOW),
+    Column("expires_at", Moment),
+    CheckConstraint("kind IN ('allow', 'deny')", name="kind"),
+    Index(
+        "uq_lists_fraud_type_list_name_field_value",
+        "fraud_type",
+        "list_name",
+        "field",
+        "value",
+        unique=True,
+    ),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    _id(),
+    _fraud_type(),
+    Column("code", String(50), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("definition", JSONB, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    CheckConstraint("state IN ('draft', 'shadow', 'active', 'retired')", name="state"),
+    Index("uq_rules_fraud_type_code_version", "fraud_type", "code", "version", unique=True),
+    Index("ix_rules_fraud_type_state", "fraud_type", "state"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    _id(),
+    _fraud_type(),
+    Column("version", String(100), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("definition", JSONB, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+    CheckConstraint("state IN ('draft', 'shadow', 'active', 'retired')", name="state"),
+    Index("uq_policies_fraud_type_version", "fraud_type", "version", unique=True),
+    Index("ix_policies_fraud_type_state", "fraud_type", "state"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    _id(),
+    _fraud_type(),
+    Column("model_version", String(100), nullable=False),
+    Column("bundle_path", Text, nullable=False),
+    Column("bundle_digest", String(64), nullable=False),
+    Column("stage", String(20), nullable=False),
+    Column("promoted_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("promoted_at", Moment, nullable=False),
+    Column("mlflow_run_id", String(64)),
+    Index("ix_deployments_fraud_type_stage_id", "fraud_type", "stage", "id"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    _id(),
+    _fraud_type(),
+    Column("source", Text, nullable=False),
+    Column("row_number", BigInteger, nullable=False),
+    Column("raw", JSONB, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("quarantined_at", Moment, nullable=False, server_default=NOW),
+    Column("ingest_id", String(64), nullable=False),
+    Index(
+        "uq_quarantine_ingest_id_source_row_number",
+        "ingest_id",
+        "source",
+        "row_number",
+        unique=True,
+    ),
+    Index("ix_quarantine_fraud_type_quarantined_at", "fraud_type", "quarantined_at"),
+)
+
+feature_schemas = Table(
+    "feature_schemas",
+    metadata,
+    Column("schema_hash", String(64), primary_key=True),
+    _fraud_type(),
+    Column("feature_names", JSONB, nullable=False),
+    Column("definition", JSONB, nullable=False),
+    Column("created_at", Moment, nullable=False, server_default=NOW),
+)

@@ -1,0 +1,218 @@
+"""Every setting of the platform: the only module that reads the environment.
+
+A setting `api_port` is the environment variable `FRAUD_API_PORT`; the one exception is
+`DATABASE_URL`, which is called that everywhere. Secrets nobody gave are made once, in
+`<run_dir>/secrets/`, readable by their owner alone.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fraud.domain.errors import SettingsError
+from fraud.security.secret_files import (
+    MIN_SECRET_BYTES,
+    generated_secret,
+    generated_signing_key,
+    public_key,
+)
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+
+_VARIABLES = {"database_url": "DATABASE_URL", "jwt_secret_given": "FRAUD_JWT_SECRET"}
+
+
+def _default_run_dir() -> Path:
+    """`.run` in the clone this package is imported from, else in the current directory."""
+    root = Path(__file__).resolve().parent.parent
+    return (root if (root / "pyproject.toml").is_file() else Path.cwd()) / ".run"
+
+
+def _default_workers() -> int:
+    return min(os.cpu_count() or 1, 8)
+
+
+class Settings(BaseSettings):
+    """The configuration of one process; make it with `load_settings`.
+
+    Attributes:
+        run_dir: run-time files: data, generated secrets, logs.
+        database_url: your PostgreSQL; None starts the embedded one in `run_dir`.
+        host: address all servers bind to.
+        lake_url: event log, any fsspec URL; `<run_dir>/lake` unless given.
+        bundle_dir: model bundles; `<run_dir>/bundles` unless given.
+        mlflow_tracking_uri: the MLflow server; ours at `mlflow_port` unless given.
+        jwt_secret_given: HS256 secret, at least 32 bytes; read `jwt_secret` instead.
+        jwt_lifetime_s: seconds until an issued token expires.
+        signing_key_file: Ed25519 private key (PEM) that signs model bundles.
+        verify_key_file: its public key (PEM); all that serving needs.
+        workers: processes of the scoring service.
+        history_days: days the simulator's history reaches back.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FRAUD_", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    run_dir: Path = Field(default_factory=_default_run_dir)
+    database_url: str | None = Field(
+        default=None, repr=False, validation_alias=AliasChoices("DATABASE_URL", "database_url")
+    )
+    host: str = "127.0.0.1"
+    api_port: Port = 8000
+    dagster_port: Port = 3000
+    mlflow_port: Port = 5000
+    console_port: Port = 8080
+
+    lake_url: str = ""
+    bundle_dir: Path = Path()
+    mlflow_tracking_uri: str = ""
+
+    jwt_secret_given: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("FRAUD_JWT_SECRET", "jwt_secret_given")
+    )
+    jwt_issuer: str = Field(default="fraud-platform", min_length=1)
+    jwt_audience: str = Field(default="fraud-api", min_length=1)
+    jwt_lifetime_s: Positive = 24 * 3600
+    signing_key_file: Path | None = None
+    verify_key_file: Path | None = None
+
+    workers: Positive = Field(default_factory=_default_workers)
+    history_days: Positive = 150
+    simulator_customers: Positive = 2000
+    simulator_merchants: Positive = 4000
+    simulator_seed: Annotated[int, Field(ge=0)] = 7
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("run_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql_only(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        scheme = value.partition("://")[0]
+        if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError("must start with postgresql:// (the ledger is PostgreSQL only)")
+        return value
+
+    @field_validator("jwt_secret_given")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        given = len(value.get_secret_value().encode())
+        if given < MIN_SECRET_BYTES:
+            raise ValueError(f"has {given} bytes; HS256 needs at least {MIN_SECRET_BYTES}")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Fill the settings whose defaults follow from others."""
+        given = "bundle_dir" in self.model_fields_set
+        bundles = self.bundle_dir if given else self.run_dir / "bundles"
+        reachable = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        self.__dict__.update(
+            lake_url=self.lake_url or str(self.run_dir / "lake"),
+            bundle_dir=bundles.expanduser().absolute(),
+            mlflow_tracking_uri=self.mlflow_tracking_uri
+            or f"http://{reachable}:{self.mlflow_port}",
+        )
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Where generated secrets live, mode 0700."""
+        return self.run_dir / "secrets"
+
+    @cached_property
+    def jwt_secret(self) -> str:
+        """The HS256 secret: the one given, else one made once in `secrets_dir`.
+
+        Raises:
+            SettingsError: the stored secret is too short or readable by others.
+        """
+        if self.jwt_secret_given is not None:
+            return self.jwt_secret_given.get_secret_value()
+        return generated_secret(self.secrets_dir / "jwt-secret")
+
+    @cached_property
+    def signing_key_pem(self) -> bytes:
+        """The private key that signs model bundles (PKCS 8 PEM, Ed25519).
+
+        Raises:
+            SettingsError: the key file given does not exist.
+        """
+        if self.signing_key_file is not None:
+            return _read(self.signing_key_file, "FRAUD_SIGNING_KEY_FILE")
+        return generated_signing_key(self.secrets_dir)
+
+    @cached_property
+    def verify_key_pem(self) -> bytes:
+        """The public key that bundles are verified with (PEM, Ed25519).
+
+        Raises:
+            SettingsError: the key file given does not exist, or holds no such key.
+        """
+        if self.verify_key_file is not None:
+            return _read(self.verify_key_file, "FRAUD_VERIFY_KEY_FILE")
+        return public_key(self.signing_key_pem, "the bundle signing key")
+
+    def replaced(self, **changes: Any) -> Self:
+        """A checked copy with other values.
+
+        Raises:
+            SettingsError: a value is wrong.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return _checked(type(self), given | changes)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings from the environment, `overrides` winning.
+
+    Raises:
+        SettingsError: a value is wrong; the message names the variable.
+    """
+    return _checked(Settings, overrides)
+
+
+def _checked(kind: type[S], values: dict[str, Any]) -> S:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise _settings_error(error) from None
+
+
+def _settings_error(error: ValidationError) -> SettingsError:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    variable = _VARIABLES.get(name) or (name if name.isupper() else f"FRAUD_{name.upper()}")
+    what = first["msg"].removeprefix("Value error, ")
+    return SettingsError(
+        f"{variable} is wrong: {what}.", remedy=f"Set or unset {variable}.", field=name
+    )
+
+
+def _read(path: Path, variable: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{variable} names {str(path)!r}, which cannot be read: {error.strerror}.",
+            remedy="Give the path of a PEM file this process may read.",
+        ) from None
