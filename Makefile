@@ -35,7 +35,8 @@ $(STAMP): pyproject.toml requirements/dev.lock
 			"$(PYTHON). Install it, or name yours: make setup PYTHON=path"; \
 		exit 1; \
 	fi; \
-	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	if ! $(BIN)/python -c 'import pip, sys; assert (3, 11) <= sys.version_info[:2] < (3, 13)' \
+		2>/dev/null; then \
 		echo "Making $(VENV) with $$("$$python" --version) ..."; \
 		if ! "$$python" -m venv --clear $(VENV) >/dev/null; then \
 			echo "make setup: $$python cannot make virtual environments;" \
