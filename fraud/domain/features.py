@@ -6,7 +6,9 @@ online path (a micro-batch) run the very same instructions on the very same inte
 """
 
 import datetime as dt
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, Literal, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -52,9 +54,35 @@ class Inputs(Protocol):
         """An aggregate, NONE where the event lacks the entity."""
 
 
+LOG_SCALE = 10_000
+_MAX_LOG = 184_207  # of the largest amount
+
+
+@cache
+def _log_steps() -> Ints:
+    """Place k - 1 holds the least amount in minor units whose quantised log is at least k."""
+    k = np.arange(1, _MAX_LOG + 1)
+    return np.ceil(100.0 * np.expm1((k - 0.5) / LOG_SCALE)).astype(np.int64)
+
+
 def quantised_log(amount_minor: Ints) -> Ints:
-    """`round(1e4 * log1p(amount))` of amounts in minor units, as int64."""
-    return np.rint(1e4 * np.log1p(amount_minor / 100.0)).astype(np.int64)
+    """`round(10_000 * log1p(amount in major units))` of amounts in minor units, as int64.
+
+    Looked up among the steps of that function, so that one amount has one value whatever
+    the length of the array or the processor's mathematics.
+    """
+    return np.searchsorted(_log_steps(), amount_minor, side="right").astype(np.int64)
+
+
+@cache
+def _log_step_list() -> list[int]:
+    steps: list[int] = _log_steps().tolist()
+    return steps
+
+
+def quantised_log_of(amount_minor: int) -> int:
+    """`quantised_log` of a single amount."""
+    return bisect_right(_log_step_list(), amount_minor)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,8 @@ class AmountZScore(OfWindow):
         deviation = count * inputs.amount_log().astype(np.float64) - log
         out = np.full(len(count), self.default)
         np.divide(deviation, np.sqrt(np.where(usable, spread, 1.0)), out=out, where=usable)
-        return np.minimum(np.maximum(out, -10.0), 10.0)
+        clipped: Floats = np.clip(out, -10.0, 10.0)
+        return clipped
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,289 @@
+"""The one scoring path: every transport hands its events to `Scorer.score`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import psycopg2.errors
+from psycopg2.extensions import cursor as Cursor
+
+from bentos.scoring.judge import Judge, judge_of
+from bentos.scoring.model import ScoringModel
+from feature_store.batch import BatchFeatures, TypeLayout, type_layout
+from feature_store.online import EntityState
+from feature_store.state_table import StateRace, StoredState, load_states, save_states
+from fraud.domain.decision import Decision
+from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
+from fraud.domain.event import Event
+from fraud.ledger.audit import AuditEntry, append
+from fraud.ledger.decisions import (
+    DecisionRecord,
+    KnownDecision,
+    insert_decisions,
+    known_decisions,
+)
+from fraud.ledger.pool import ConnectionPool
+
+ATTEMPTS = 5
+"""How often a batch is tried when writers race for new entities or transactions."""
+
+_RACES = (
+    StateRace,
+    psycopg2.errors.UniqueViolation,
+    psycopg2.errors.DeadlockDetected,
+    psycopg2.errors.SerializationFailure,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One event to decide on.
+
+    Attributes:
+        event: what happened.
+        body_digest: SHA-256 of the canonical body; tells a repetition from a conflict.
+        actor: who asks.
+        origin: from where, e.g. a client address or a topic and offset.
+    """
+
+    event: Event
+    body_digest: bytes
+    actor: str
+    origin: str
+
+
+class Champions(Protocol):
+    """Where the scorer finds the model that serves a fraud type."""
+
+    def model(self, fraud_type: str) -> ScoringModel:
+        """The champion.
+
+        Raises:
+            ModelUnavailable: there is none that may be served.
+        """
+
+
+class Scorer:
+    """Decides on batches of events, one transaction per batch.
+
+    Use one instance from one thread at a time.
+
+    Args:
+        pool: connections to the ledger.
+        champions: models by fraud type.
+        clock_us: the time now, microseconds UTC.
+        chain: audit chain that this writer has claimed.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        champions: Champions,
+        clock_us: Callable[[], int],
+        chain: str,
+    ) -> None:
+        self._pool = pool
+        self._champions = champions
+        self._clock_us = clock_us
+        self._chain = chain
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
+        """Decide on every request; each answer is durable before this returns.
+
+        Answers stand in the order of the requests. A transaction_id decided before gets its
+        first answer again, or a `DuplicateConflict` if its body differs.
+
+        Raises:
+            LedgerUnavailable: nothing was decided and nothing was written.
+            ModelUnavailable: a fraud type without a champion refuses to guess; likewise.
+        """
+        judges = {
+            name: judge_of(type_layout(name).fraud_type, self._champions)
+            for name in {request.event.fraud_type for request in requests}
+        }
+        for _ in range(ATTEMPTS):
+            try:
+                with self._pool.transaction() as cursor:
+                    return _Batch(cursor, requests, self._clock_us(), self._chain).run(judges)
+            except _RACES:
+                continue
+        raise LedgerUnavailable(
+            f"{ATTEMPTS} attempts to commit the batch lost against other writers.",
+            remedy="Send the same requests again.",
+        )
+
+    def record(self, entries: Sequence[AuditEntry]) -> None:
+        """Write audit records of requests that were refused before scoring, in one commit."""
+        with self._pool.transaction() as cursor:
+            append(cursor, self._chain, entries, self._clock_us())
+
+
+class _Batch:
+    """One scoring transaction."""
+
+    def __init__(
+        self, cursor: Cursor, requests: Sequence[ScoreRequest], now_us: int, chain: str
+    ) -> None:
+        self._cursor = cursor
+        self._requests = requests
+        self._now_us = now_us
+        self._chain = chain
+
+    def run(self, judges: Mapping[str, Judge]) -> list[Decision | FraudError]:
+        loaded, states, keys = self._load_states()
+        known = known_decisions(self._cursor, [r.event.transaction_id for r in self._requests])
+        fresh = self._first_seen(known)
+        seqs = self._observe_order(fresh, keys, loaded)
+        records = self._judge(fresh, keys, states, seqs, judges)
+        self._write(records, keys, states, seqs, loaded)
+        decided = {record.event.transaction_id: record for record in records}
+        return [self._answer(request, known, decided) for request in self._requests]
+
+    def _load_states(
+        self,
+    ) -> tuple[dict[str, StoredState], dict[str, EntityState], list[dict[str, str]]]:
+        layouts = [type_layout(request.event.fraud_type) for request in self._requests]
+        keys = [
+            layout.keys(request.event)
+            for layout, request in zip(layouts, self._requests, strict=True)
+        ]
+        loaded = load_states(self._cursor, (key for each in keys for key in each.values()))
+        states: dict[str, EntityState] = {}
+        for layout, names in zip(layouts, keys, strict=True):
+            for name, key in names.items():
+                if key not in states:
+                    stored = loaded.get(key)
+                    encoded = stored.state if stored else None
+                    states[key] = EntityState(layout.entities[name], encoded)
+        return loaded, states, keys
+
+    def _first_seen(self, known: Mapping[str, KnownDecision]) -> list[int]:
+        """Places of the requests to decide on: new transactions, each once."""
+        seen = set(known)
+        fresh = []
+        for place, request in enumerate(self._requests):
+            if request.event.transaction_id not in seen:
+                seen.add(request.event.transaction_id)
+                fresh.append(place)
+        return fresh
+
+    def _observe_order(
+        self,
+        fresh: Iterable[int],
+        keys: Sequence[Mapping[str, str]],
+        loaded: Mapping[str, StoredState],
+    ) -> dict[int, int]:
+        """Observation numbers: the clock, but above all that the event's entities have seen.
+
+        So numbers rise along every entity even where clocks step back or writers race
+        (a hybrid logical clock: Kulkarni et al. 2014, "Logical Physical Clocks").
+        """
+        last = {key: stored.last_seq for key, stored in loaded.items()}
+        seqs: dict[int, int] = {}
+        for place in fresh:
+            mine = keys[place].values()
+            seq = max([self._now_us, *(last.get(key, 0) + 1 for key in mine)])
+            seqs[place] = seq
+            last.update(dict.fromkeys(mine, seq))
+        return seqs
+
+    def _judge(
+        self,
+        fresh: Sequence[int],
+        keys: Sequence[Mapping[str, str]],
+        states: Mapping[str, EntityState],
+        seqs: Mapping[int, int],
+        judges: Mapping[str, Judge],
+    ) -> list[DecisionRecord]:
+        records: dict[int, DecisionRecord] = {}
+        for name, judge in judges.items():
+            layout: TypeLayout = type_layout(name)
+            places = [p for p in fresh if self._requests[p].event.fraud_type == name]
+            if not places:
+                continue
+            batch = BatchFeatures(layout, states)
+            for place in places:
+                batch.observe(self._requests[place].event, keys[place])
+            matrix = batch.matrix()
+            verdicts = judge.decide(
+                [self._requests[place].event for place in places], matrix, self._now_us
+            )
+            for place, row, decision in zip(places, matrix, verdicts, strict=True):
+                request = self._requests[place]
+                records[place] = DecisionRecord(
+                    event=request.event,
+                    seq=seqs[place],
+                    observed_at_us=self._now_us,
+                    body_digest=request.body_digest,
+                    decision=decision,
+                    feature_values=row.astype("<f8").tobytes(),
+                    schema_hash=layout.fraud_type.schema_hash,
+                    actor=request.actor,
+                )
+        return [records[place] for place in fresh]
+
+    def _write(
+        self,
+        records: Sequence[DecisionRecord],
+        keys: Sequence[Mapping[str, str]],
+        states: Mapping[str, EntityState],
+        seqs: Mapping[int, int],
+        loaded: Mapping[str, StoredState],
+    ) -> None:
+        last_seq = {key: seq for place, seq in seqs.items() for key in keys[place].values()}
+        changed = {key: StoredState(states[key].encode(), seq) for key, seq in last_seq.items()}
+        save_states(self._cursor, changed, loaded)
+        insert_decisions(self._cursor, records)
+        append(self._cursor, self._chain, self._audit_entries(records), self._now_us)
+
+    def _audit_entries(self, records: Sequence[DecisionRecord]) -> list[AuditEntry]:
+        decided = {record.event.transaction_id: record.decision for record in records}
+        entries = []
+        for request in self._requests:
+            decision = decided.get(request.event.transaction_id)
+            detail = (
+                {"decision_id": decision.decision_id, "action": decision.recommended_action}
+                if decision
+                else {"replayed": True}
+            )
+            entries.append(
+                AuditEntry(
+                    actor=request.actor,
+                    action="score",
+                    outcome="success",
+                    origin=request.origin,
+                    object_type="transaction",
+                    object_id=request.event.transaction_id,
+                    detail=detail,
+                )
+            )
+        return entries
+
+    def _answer(
+        self,
+        request: ScoreRequest,
+        known: Mapping[str, KnownDecision],
+        decided: Mapping[str, DecisionRecord],
+    ) -> Decision | FraudError:
+        earlier = known.get(request.event.transaction_id)
+        if earlier is not None:
+            return _again(request, earlier.body_digest, earlier.decision)
+        record = decided[request.event.transaction_id]
+        if record.event is request.event:
+            return record.decision
+        return _again(request, record.body_digest, record.decision)
+
+
+def _again(request: ScoreRequest, digest: bytes, decision: Decision) -> Decision | FraudError:
+    if digest == request.body_digest:
+        return replace(decision, is_replayed=True)
+    return conflict(request.event)
+
+
+def conflict(event: Event) -> DuplicateConflict:
+    """The error for a transaction_id that comes again with another body."""
+    return DuplicateConflict(
+        f"transaction_id {event.transaction_id!r} was decided before with another body.",
+        remedy="Send a repetition unchanged, or give a new transaction a new transaction_id.",
+        field="transaction_id",
+    )
