@@ -1,0 +1,201 @@
+"""Decisions in the ledger: looked up and written in a few round trips per batch.
+
+A batch is one statement text with one JSON parameter, taken apart by the server: what costs
+time here is round trips and per-row work in Python, and both stay flat this way.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fraud.domain.decision import Decision, Reason, reply
+from fraud.domain.event import Event, from_us, to_us
+from fraud.domain.rules import RiskLevel
+
+RESULTS_TOPIC = "fraud_results"
+
+
+class Cursor(Protocol):
+    """The part of a psycopg2 cursor the ledger needs."""
+
+    def execute(self, query: str, vars: Any = ...) -> None:
+        """Run statements with parameters."""
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows of the last statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """Everything the ledger keeps of one scored event.
+
+    Attributes:
+        event: what was decided about.
+        seq: its observation number.
+        observed_at_us: when we saw it, microseconds UTC.
+        body_digest: SHA-256 of what was sent, to tell a repetition from a conflict.
+        decision: the answer.
+        feature_values: little-endian float64 in the order of the feature schema.
+        schema_hash: names that feature schema.
+        actor: whose request it was.
+    """
+
+    event: Event
+    seq: int
+    observed_at_us: int
+    body_digest: bytes
+    decision: Decision
+    feature_values: bytes
+    schema_hash: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDecision:
+    """An earlier decision, and the digest of the body it answered."""
+
+    body_digest: bytes
+    decision: Decision
+
+
+_DECISION_COLUMNS = """
+    d.transaction_id, d.decision_id, d.fraud_type, d.probability, d.risk_level, d.reasons,
+    d.rules, d.model_version, d.policy_version, d.degraded, d.scored_at
+"""
+
+_KNOWN = f"""
+SELECT t.body_digest, {_DECISION_COLUMNS}
+FROM decisions d JOIN transactions t USING (transaction_id)
+WHERE d.transaction_id = ANY(%s::varchar[])
+"""
+
+
+def known_decisions(cursor: Cursor, transaction_ids: Sequence[str]) -> dict[str, KnownDecision]:
+    """The decisions there are for these transactions, by transaction_id; one round trip.
+
+    They say what was answered then: `is_replayed` is False.
+    """
+    if not transaction_ids:
+        return {}
+    cursor.execute(_KNOWN, (list(transaction_ids),))
+    return {
+        row[1]: KnownDecision(body_digest=bytes(row[0]), decision=_decision(row[1:]))
+        for row in cursor.fetchall()
+    }
+
+
+def _decision(row: Sequence[Any]) -> Decision:
+    return Decision(
+        transaction_id=row[0],
+        decision_id=row[1],
+        fraud_type=row[2],
+        fraud_probability=row[3],
+        risk_level=RiskLevel[row[4]],
+        reasons=tuple(
+            Reason(
+                code=each["code"],
+                text=each["text"],
+                feature=each["feature"],
+                value=float(each["value"]),  # JSON knows no difference between 1 and 1.0
+                contribution=float(each["contribution"]),
+            )
+            for each in row[5]
+        ),
+        rules=tuple(row[6]),
+        model_version=row[7],
+        policy_version=row[8],
+        degraded=row[9],
+        scored_at_us=to_us(row[10]),
+    )
+
+
+_INSERT = """
+WITH batch AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS record (
+        event_time timestamp, amount numeric, seq bigint, observed_at timestamptz,
+        amount_minor bigint, body_digest text, fields jsonb, reply jsonb, feature_values text,
+        schema_hash text, actor text, outbox_key text, alert_type text, description text
+    )
+), new_transactions AS (
+    INSERT INTO transactions (
+        transaction_id, timestamp, amount, user_id, merchant_id, merchant_category,
+        fraud_probability, risk_level, recommended_action, fraud_type, seq, observed_at,
+        amount_minor, body_digest, fields
+    )
+    SELECT
+        reply->>'transaction_id', event_time, amount, fields->>'user_id',
+        fields->>'merchant_id', fields->>'merchant_category',
+        (reply->>'fraud_probability')::numeric, reply->>'risk_level',
+        reply->>'recommended_action', reply->>'fraud_type', seq, observed_at, amount_minor,
+        decode(body_digest, 'base64'), fields
+    FROM batch
+), new_decisions AS (
+    INSERT INTO decisions (
+        decision_id, transaction_id, fraud_type, probability, risk_level, action, reasons,
+        rules, model_version, policy_version, schema_hash, feature_values, degraded,
+        scored_at, actor
+    )
+    SELECT
+        (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
+        (reply->>'fraud_probability')::float8, reply->>'risk_level',
+        reply->>'recommended_action', reply->'reasons', reply->'rules',
+        reply->>'model_version', reply->>'policy_version', schema_hash,
+        decode(feature_values, 'base64'), (reply->>'degraded')::boolean,
+        (reply->>'scored_at')::timestamptz, actor
+    FROM batch
+), new_alerts AS (
+    INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
+    SELECT reply->>'transaction_id', alert_type, reply->>'risk_level', description,
+        reply->>'fraud_type'
+    FROM batch WHERE alert_type IS NOT NULL
+)
+INSERT INTO outbox (topic, key, payload)
+SELECT %s, outbox_key, reply FROM batch
+"""
+
+DUPLICATE_TRANSACTION = "uq_transactions_transaction_id"
+"""The constraint a `UniqueViolation` names when the transaction_id was decided already."""
+
+
+def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
+    """Write transactions, decisions, alerts (above LOW) and outbox messages; one round trip.
+
+    Raises:
+        psycopg2.errors.UniqueViolation: a transaction_id was decided already; nothing is
+            written, and `error.diag.constraint_name` is `DUPLICATE_TRANSACTION`.
+        ValueError: a number is NaN or infinite.
+    """
+    if records:
+        batch = json.dumps([_parameters(record) for record in records], allow_nan=False)
+        cursor.execute(_INSERT, (batch, RESULTS_TOPIC))
+
+
+def _parameters(record: DecisionRecord) -> dict[str, object]:
+    event, decision = record.event, record.decision
+    user_id = event.fields.get("user_id")
+    parameters: dict[str, object] = {
+        "event_time": from_us(event.event_time_us).isoformat(),
+        "amount": f"{event.amount_minor // 100}.{event.amount_minor % 100:02}",
+        "seq": record.seq,
+        "observed_at": from_us(record.observed_at_us).isoformat(),
+        "amount_minor": event.amount_minor,
+        "body_digest": base64.b64encode(record.body_digest).decode(),
+        "fields": dict(event.fields),
+        "reply": reply(decision),
+        "feature_values": base64.b64encode(record.feature_values).decode(),
+        "schema_hash": record.schema_hash,
+        "actor": record.actor,
+        "outbox_key": event.transaction_id if user_id is None else user_id,
+    }
+    if decision.risk_level > RiskLevel.LOW:
+        parameters["alert_type"] = decision.rules[0] if decision.rules else "MODEL_SCORE"
+        parameters["description"] = _description(decision)
+    return parameters
+
+
+def _description(decision: Decision) -> str:
+    why = " ".join(reason.text for reason in decision.reasons) or ", ".join(decision.rules)
+    what = f"{decision.recommended_action} at probability {decision.fraud_probability:.4f}"
+    return f"{what}: {why}" if why else what
