@@ -176,13 +176,16 @@ class _Batch:
         """Observation numbers: the clock, but above all that the event's entities have seen.
 
         So numbers rise along every entity even where clocks step back or writers race
-        (a hybrid logical clock: Kulkarni et al. 2014, "Logical Physical Clocks").
+        (a hybrid logical clock: Kulkarni et al. 2014, "Logical Physical Clocks"). Within a
+        batch they rise by at least one; two writers that meet in one number race, and the
+        ledger lets only one of them win.
         """
         last = {key: stored.last_seq for key, stored in loaded.items()}
         seqs: dict[int, int] = {}
+        seq = self._now_us - 1
         for place in fresh:
             mine = keys[place].values()
-            seq = max([self._now_us, *(last.get(key, 0) + 1 for key in mine)])
+            seq = max([seq, *(last.get(key, 0) for key in mine)]) + 1
             seqs[place] = seq
             last.update(dict.fromkeys(mine, seq))
         return seqs
@@ -213,7 +216,7 @@ class _Batch:
                 records[place] = DecisionRecord(
                     event=request.event,
                     seq=seqs[place],
-                    observed_at_us=self._now_us,
+                    observed_at_us=seqs[place],
                     body_digest=request.body_digest,
                     decision=decision,
                     feature_values=row.astype("<f8").tobytes(),

@@ -1,0 +1,44 @@
+"""The naive oracle, the offline frame and the online states agree bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_store.offline import feature_matrix
+from fraud.domain import windows
+from fraud.types.credit_card import CREDIT_CARD
+from tests.feature_store.worlds import a_log, by_online, by_oracle, frames
+
+
+def assert_same_bits(found: np.ndarray, wanted: np.ndarray) -> None:
+    """Equal as bytes, not merely close; says which feature differs first."""
+    for place, name in enumerate(CREDIT_CARD.feature_names):
+        different = np.flatnonzero(found[:, place].view("i8") != wanted[:, place].view("i8"))
+        assert different.size == 0, (
+            f"{name} differs at row {different[0]}: "
+            f"{found[different[0], place]!r} != {wanted[different[0], place]!r}"
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), batch_size=st.sampled_from([1, 3, 50]))
+def test_three_executions_agree_on_adversarial_logs(seed: int, batch_size: int) -> None:
+    log = a_log(seed)
+    wanted = by_oracle(log) + 0.0  # -0.0 and 0.0 are one value
+    assert_same_bits(feature_matrix(CREDIT_CARD, *frames(log)) + 0.0, wanted)
+    assert_same_bits(by_online(log, batch_size) + 0.0, wanted)
+
+
+def test_long_histories_outgrow_every_memory() -> None:
+    log = a_log(7, size=400)
+    assert_same_bits(by_online(log, 8), feature_matrix(CREDIT_CARD, *frames(log)))
+
+
+def test_an_off_by_one_in_a_hop_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = a_log(3)
+    wanted = by_oracle(log)
+    true_hop = windows.hop_us
+    monkeypatch.setattr(windows, "hop_us", lambda length_us: true_hop(length_us) + 1_000_000)
+    with pytest.raises(AssertionError, match="differs"):
+        assert_same_bits(feature_matrix(CREDIT_CARD, *frames(log)), wanted)

@@ -1,0 +1,135 @@
+"""Small adversarial logs: late, tied, edge-of-tile, null, huge and tiny events, and labels."""
+
+import random
+
+import numpy as np
+import pandas as pd
+
+from feature_store.batch import BatchFeatures, type_layout
+from feature_store.online import EntityState
+from fraud.domain.event import Event, field_kinds, text_id
+from fraud.types.credit_card import CREDIT_CARD
+from tests.feature_store.oracle import Known, Log, Oracle, Seen
+
+HOUR, DAY = 3_600_000_000, 86_400_000_000
+START = 1_774_000_000 * 1_000_000  # 2026-03-20, nine days before DST begins in Europe
+STEPS = (0, 1, 299_999_999, 300_000_000, HOUR - 1, HOUR, 11 * HOUR, DAY, 6 * DAY, 15 * DAY)
+AMOUNTS = (0, 1, 99, 100, 12_345, 9_999_999_999)
+
+
+def a_log(seed: int, size: int = 60) -> Log:
+    """A log of few entities, so that their histories are long and collide."""
+    rng = random.Random(seed)
+    log, clock, seq = Log(), START, START
+    unlabelled: list[Seen] = []
+    for number in range(size):
+        clock += rng.choice(STEPS)
+        seq = max(seq + 1, clock)
+        lateness = rng.choice((0, 0, 0, 0, HOUR, 13 * HOUR, 3 * DAY, 40 * DAY))
+        event = Seen(seq, clock - lateness, f"T{number}", rng.choice(AMOUNTS), a_body(rng))
+        log.events.append(event)
+        unlabelled.append(event)
+        while unlabelled and rng.random() < 0.4:
+            seq += 1
+            about = unlabelled.pop(rng.randrange(len(unlabelled)))
+            reported = clock - rng.choice((0, HOUR, DAY))
+            log.labels.append(Known(seq, reported, about.transaction_id))
+    return log
+
+
+def a_body(rng: random.Random) -> dict[str, object]:
+    """Fields of a card payment, often null, from few values."""
+    return {
+        "user_id": rng.choice("AB"),
+        "merchant_id": rng.choice("XYZ"),
+        "merchant_category": rng.choice(("travel", "grocery", "unheard_of")),
+        "distance_from_home_km": rng.choice((None, 0.0, 12.5)),
+        "foreign_transaction": rng.choice((None, True, False)),
+        "card_present": rng.choice((None, True, False)),
+        "used_chip": rng.choice((None, True, False)),
+        "device_id": rng.choice((None, "d1", "d2")),
+        "country": rng.choice((None, "US", "FR")),
+    }
+
+
+def by_oracle(log: Log) -> np.ndarray:
+    """Features by the naive oracle, rows in observation order."""
+    return np.array(
+        [
+            [Oracle(log, event).feature(name) for name in CREDIT_CARD.feature_names]
+            for event in sorted(log.events, key=lambda e: e.seq)
+        ]
+    )
+
+
+def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The log as the lake gives it."""
+    events = sorted(log.events, key=lambda e: e.seq)
+    frame = pd.DataFrame(
+        {
+            "transaction_id": [e.transaction_id for e in events],
+            "seq": [e.seq for e in events],
+            "event_time": pd.to_datetime([e.time for e in events], unit="us", utc=True),
+            "observed_at": pd.to_datetime([e.seq for e in events], unit="us", utc=True),
+            "amount_minor": [e.amount for e in events],
+        }
+    )
+    for name, kind in field_kinds(CREDIT_CARD.transaction).items():
+        dtype = {"text": object, "number": "float64", "flag": "boolean"}[kind]
+        frame[name] = pd.array([e.body[name] for e in events], dtype=dtype)
+    labels = pd.DataFrame(
+        {
+            "transaction_id": [known.transaction_id for known in log.labels],
+            "is_fraud": [True] * len(log.labels),
+            "reported_at": pd.to_datetime(
+                [known.reported for known in log.labels], unit="us", utc=True
+            ),
+            "seq": np.array([known.seq for known in log.labels], np.int64),
+        }
+    )
+    return frame, labels
+
+
+def by_online(log: Log, batch_size: int = 1) -> np.ndarray:
+    """Features by online states, encoded and decoded again between batches."""
+    layout = type_layout("credit_card")
+    encoded: dict[str, bytes] = {}
+    by_id = {e.transaction_id: e for e in log.events}
+    labels = sorted(log.labels, key=lambda known: known.seq)
+    events = sorted(log.events, key=lambda e: e.seq)
+    rows = []
+    while events:
+        while labels and labels[0].seq < events[0].seq:
+            _apply_label(layout, encoded, labels.pop(0), by_id)
+        until = labels[0].seq if labels else 2**63
+        batch = [e for e in events[:batch_size] if e.seq < until]
+        events = events[len(batch) :]
+        rows.append(_score(layout, encoded, batch))
+    return np.concatenate(rows)
+
+
+def _event(seen: Seen) -> Event:
+    return Event("credit_card", seen.transaction_id, seen.time, seen.amount, seen.body)
+
+
+def _apply_label(layout, encoded, label, by_id) -> None:
+    about = by_id[label.transaction_id]
+    for name, key in layout.keys(_event(about)).items():
+        state = EntityState(layout.entities[name], encoded[key])
+        state.add_fraud_label(label.reported, about.time, text_id(about.transaction_id))
+        encoded[key] = state.encode()
+
+
+def _score(layout, encoded, batch) -> np.ndarray:
+    events = [_event(seen) for seen in batch]
+    keys = [layout.keys(event) for event in events]
+    states = {
+        key: EntityState(layout.entities[name], encoded.get(key))
+        for each in keys
+        for name, key in each.items()
+    }
+    features = BatchFeatures(layout, states)
+    for event, names in zip(events, keys, strict=True):
+        features.observe(event, names)
+    encoded.update({key: state.encode() for key, state in states.items()})
+    return features.matrix()
