@@ -1,0 +1,225 @@
+"""The audit log: who did what to which object, from where, with what outcome; append-only.
+
+Records form chains. Each record's hash covers its content, its chain, its position and the
+hash of the record before it, so that altering, removing, inserting or moving one breaks the
+chain (`fraud.ledger.audit_check` finds where). One writer has one chain: writers never wait
+for each other's head. The head is repeated in `audit_anchor`, in the same transaction, so
+that records cut off at the end are missed as well.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from psycopg2.extensions import connection as Connection
+
+from fraud.domain.errors import ContractError
+from fraud.domain.event import from_us, text_id
+from fraud.ledger.decisions import Cursor
+
+LONGEST_TEXT = 200
+"""Characters kept of an id or address; refused requests may carry longer ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that was done or tried.
+
+    Attributes:
+        actor: who, e.g. the token's subject.
+        action: what, as a stable name such as `transaction.scored`.
+        outcome: whether it happened.
+        origin: where the caller called from, e.g. its network address.
+        object_type: kind of the object, e.g. `transaction`.
+        object_id: which object.
+        detail: what else matters, as JSON.
+    """
+
+    actor: str
+    action: str
+    outcome: Literal["success", "failure"]
+    origin: str
+    object_type: str
+    object_id: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as its columns say, times in microseconds UTC."""
+
+    chain: str
+    position: int
+    recorded_at_us: int
+    actor: str
+    action: str
+    outcome: str
+    origin: str
+    object_type: str
+    object_id: str
+    detail: str
+    prev_hash: bytes
+
+    def hash(self) -> bytes:
+        """SHA-256 over all of the record, as one JSON array: no two contents read the same."""
+        content = json.dumps(
+            [
+                *(self.chain, self.position, self.prev_hash.hex(), self.recorded_at_us),
+                *(self.actor, self.action, self.outcome, self.origin),
+                *(self.object_type, self.object_id, self.detail),
+            ]
+        )
+        return hashlib.sha256(content.encode()).digest()
+
+
+def genesis(chain: str) -> bytes:
+    """What stands for the hash before a chain's first record."""
+    return hashlib.sha256(json.dumps(["audit chain", chain]).encode()).digest()
+
+
+def one_line(text: str) -> str:
+    r"""The text as printable characters of one line; different texts stay different.
+
+    Control, format and other unprintable characters become `\u` escapes, a backslash
+    becomes two, and what is longer than `LONGEST_TEXT` ends in its length and digest.
+    """
+    if len(text) > LONGEST_TEXT:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return f"{_escaped(text[:LONGEST_TEXT])}\\...[{len(text)} characters, {digest}]"
+    return _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(
+        "\\\\"
+        if each == "\\"
+        else each
+        if each.isprintable()
+        else f"\\u{ord(each):04x}"
+        if ord(each) <= 0xFFFF
+        else f"\\U{ord(each):08x}"
+        for each in text
+    )
+
+
+def claim_chain(connection: Connection, prefix: str) -> str:
+    """Make a chain this session's own: the first of `<prefix>-1`, `<prefix>-2`, ... that is free.
+
+    The claim ends with the session. It keeps writers out of each other's way; what keeps the
+    chain whole is the lock `append` takes.
+
+    Args:
+        connection: an idle connection that stays open as long as the chain is used.
+        prefix: kind of writer, e.g. `service`.
+    """
+    with connection.cursor() as cursor:
+        for number in itertools.count(1):
+            chain = f"{prefix}-{number}"
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (text_id(f"audit {chain}"),))
+            row = cursor.fetchone()
+            if row is not None and row[0]:
+                cursor.execute(
+                    """
+                    INSERT INTO audit_anchor (chain, position, hash, updated_at)
+                    VALUES (%s, 0, %s, now()) ON CONFLICT DO NOTHING
+                    """,
+                    (chain, genesis(chain)),
+                )
+                connection.commit()
+                return chain
+    raise AssertionError("unreachable: there are always more numbers")
+
+
+_HEAD = "SELECT position, hash FROM audit_anchor WHERE chain = %s FOR UPDATE"
+
+_APPEND = """
+WITH batch AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS record (
+        position bigint, actor text, action text, outcome text, origin text,
+        object_type text, object_id text, detail text, prev_hash text, hash text
+    )
+), appended AS (
+    INSERT INTO audit_log (
+        chain, position, recorded_at, actor, action, outcome, origin, object_type, object_id,
+        detail, prev_hash, hash
+    )
+    SELECT %s, position, %s, actor, action, outcome, origin, object_type, object_id,
+        detail::json, decode(prev_hash, 'hex'), decode(hash, 'hex')
+    FROM batch
+)
+UPDATE audit_anchor SET position = %s, hash = %s, updated_at = %s WHERE chain = %s
+"""
+
+
+def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: int) -> None:
+    """Add entries to a chain, in the caller's transaction; two round trips.
+
+    The chain's head stays locked until the transaction ends: append last.
+
+    Args:
+        cursor: of the transaction that does what the entries say.
+        chain: a chain from `claim_chain`.
+        entries: what was done, in order.
+        now_us: the time, microseconds UTC.
+
+    Raises:
+        ContractError: the chain was never claimed.
+    """
+    if not entries:
+        return
+    cursor.execute(_HEAD, (chain,))
+    heads = cursor.fetchall()
+    if not heads:
+        raise ContractError(
+            f"There is no audit chain {chain!r}.", remedy="Get one from claim_chain."
+        )
+    position, head = heads[0][0], bytes(heads[0][1])
+    batch = []
+    for entry in entries:
+        position += 1
+        record = StoredRecord(
+            chain=chain,
+            position=position,
+            recorded_at_us=now_us,
+            actor=one_line(entry.actor),
+            action=one_line(entry.action),
+            outcome=entry.outcome,
+            origin=one_line(entry.origin),
+            object_type=one_line(entry.object_type),
+            object_id=one_line(entry.object_id),
+            detail=_json(entry.detail),
+            prev_hash=head,
+        )
+        head = record.hash()
+        batch.append(_parameters(record, head))
+    now = from_us(now_us)
+    cursor.execute(_APPEND, (json.dumps(batch), chain, now, position, head, now, chain))
+
+
+def _parameters(record: StoredRecord, own_hash: bytes) -> dict[str, object]:
+    return {
+        "position": record.position,
+        "actor": record.actor,
+        "action": record.action,
+        "outcome": record.outcome,
+        "origin": record.origin,
+        "object_type": record.object_type,
+        "object_id": record.object_id,
+        "detail": record.detail,
+        "prev_hash": record.prev_hash.hex(),
+        "hash": own_hash.hex(),
+    }
+
+
+def _json(detail: Mapping[str, object]) -> str:
+    """Canonical JSON, ASCII only; what JSON cannot say is written as text."""
+    try:
+        return json.dumps(detail, sort_keys=True, default=str, allow_nan=False)
+    except ValueError:
+        plain = json.loads(json.dumps(detail, default=str), parse_constant=str)
+        return json.dumps(plain, sort_keys=True)

@@ -1,0 +1,65 @@
+"""Labels in the ledger: each verdict once, however often it is delivered."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from fraud.domain.event import from_us, to_us
+from fraud.domain.label import Label
+from fraud.ledger.decisions import Cursor
+
+ROWS_PER_STATEMENT = 10_000
+
+_UPSERT = """
+WITH changed AS (
+    INSERT INTO labels (transaction_id, fraud_type, is_fraud, reported_at, source)
+    SELECT transaction_id, %s, is_fraud, reported_at, source
+    FROM unnest(%s::text[], %s::boolean[], %s::timestamptz[], %s::text[])
+        AS label (transaction_id, is_fraud, reported_at, source)
+    ON CONFLICT (transaction_id, source, reported_at) DO UPDATE
+        SET is_fraud = excluded.is_fraud, seq = excluded.seq, received_at = now()
+        WHERE labels.is_fraud <> excluded.is_fraud
+    RETURNING 1
+)
+SELECT count(*) FROM changed
+"""
+
+
+def upsert_labels(cursor: Cursor, fraud_type: str, labels: Iterable[Label]) -> int:
+    """Store labels; one that is there already with the same verdict changes nothing.
+
+    A label is the same if transaction, source and time of report are; of several verdicts
+    for the same label the last one counts. The transactions need not be in the ledger.
+
+    Returns:
+        How many labels are new or changed their verdict.
+    """
+    changed = 0
+    source = iter(labels)
+    while chunk := list(islice(source, ROWS_PER_STATEMENT)):
+        distinct = {(each.transaction_id, each.source, each.reported_at_us): each for each in chunk}
+        rows = list(distinct.values())
+        cursor.execute(
+            _UPSERT,
+            (
+                fraud_type,
+                [each.transaction_id for each in rows],
+                [each.is_fraud for each in rows],
+                [from_us(each.reported_at_us) for each in rows],
+                [each.source for each in rows],
+            ),
+        )
+        changed += cursor.fetchall()[0][0]
+    return changed
+
+
+def labels_of(cursor: Cursor, transaction_ids: Sequence[str]) -> Iterator[Label]:
+    """The labels of these transactions, in the order they were reported."""
+    cursor.execute(
+        """
+        SELECT transaction_id, is_fraud, reported_at, source FROM labels
+        WHERE transaction_id = ANY(%s::varchar[]) ORDER BY reported_at, id
+        """,
+        (list(transaction_ids),),
+    )
+    for transaction_id, is_fraud, reported_at, source in cursor.fetchall():
+        yield Label(transaction_id, is_fraud, to_us(reported_at), source)
