@@ -56,6 +56,11 @@ def value_id(value: object) -> int:
     return NONE if value is None else text_id(str(value))
 
 
+def tile_amounts(amount_minor: int, log: int) -> dict[str, int]:
+    """What an event adds to each tile column."""
+    return {"count": 1, "amount": amount_minor, "log": log, "log_sq": log * log}
+
+
 class BatchFeatures:
     """Reads and updates states event by event, then finishes all features at once.
 
@@ -76,8 +81,7 @@ class BatchFeatures:
         layout, fields = self._layout, event.fields
         ids = {field: value_id(fields[field]) for field in layout.identified}
         row = [NONE] * len(layout.place)
-        log = quantised_log_of(event.amount_minor)
-        amounts = {"count": 1, "amount": event.amount_minor, "log": log, "log_sq": log * log}
+        amounts = tile_amounts(event.amount_minor, quantised_log_of(event.amount_minor))
         event_id = text_id(event.transaction_id)
         for name, key in keys.items():
             state = self._states[key]
