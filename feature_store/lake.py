@@ -8,6 +8,7 @@ whole, so a rerun cannot double a row. Rows of a day are sorted by their observa
 """
 
 import datetime as dt
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -129,13 +131,31 @@ class Lake:
         key = PARTITION[stream] + "="
         return sorted(dt.date.fromisoformat(n.removeprefix(key)) for n in names if key in n)
 
-    def transaction_ids(self, fraud_type: FraudType, except_days: set[dt.date]) -> Any:
-        """Ids of all events but those of some days, a pyarrow string array."""
+    def transaction_ids(
+        self, fraud_type: FraudType, except_days: Container[dt.date] = ()
+    ) -> pa.StringArray:
+        """Ids of all events but those of some days."""
         days = [day for day in self.days(fraud_type) if day not in except_days]
         tables = self._tables(fraud_type, "events", days, ["transaction_id"])
         if not tables:
             return pa.array([], pa.string())
         return pa.concat_tables(tables)["transaction_id"].combine_chunks()
+
+    def find(
+        self,
+        fraud_type: FraudType,
+        transaction_ids: pa.StringArray,
+        except_days: Container[dt.date] = (),
+    ) -> pd.DataFrame:
+        """The events that have one of these ids, but those of some days; sorted by `seq`."""
+        schema = arrow_schema(fraud_type, "events")
+        found = [schema.empty_table()]
+        for day in self.days(fraud_type):
+            if day in except_days:
+                continue
+            (table,) = self._tables(fraud_type, "events", [day], schema.names)
+            found.append(table.filter(pc.is_in(table["transaction_id"], transaction_ids)))
+        return from_arrow(pa.concat_tables(found))
 
     def _path(self, fraud_type: FraudType, stream: Stream, day: dt.date) -> str:
         folder = f"{self._root}/{fraud_type.name}/{stream}/{PARTITION[stream]}={day.isoformat()}"

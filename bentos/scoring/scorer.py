@@ -27,6 +27,9 @@ from fraud.ledger.pool import ConnectionPool
 ATTEMPTS = 5
 """How often a batch is tried when writers race for new entities or transactions."""
 
+MOST_EVENTS = 1_000
+"""Events in one batch at most; a batch takes up that many observation numbers."""
+
 _RACES = (
     StateRace,
     psycopg2.errors.UniqueViolation,
@@ -86,6 +89,7 @@ class Scorer:
         self._champions = champions
         self._clock_us = clock_us
         self._chain = chain
+        self._latest_us = 0
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
         """Decide on every request; each answer is durable before this returns.
@@ -104,7 +108,7 @@ class Scorer:
         for _ in range(ATTEMPTS):
             try:
                 with self._pool.transaction() as cursor:
-                    return _Batch(cursor, requests, self._clock_us(), self._chain).run(judges)
+                    return _Batch(cursor, requests, self._now_us(), self._chain).run(judges)
             except _RACES:
                 continue
         raise LedgerUnavailable(
@@ -116,6 +120,11 @@ class Scorer:
         """Write audit records of requests that were refused before scoring, in one commit."""
         with self._pool.transaction() as cursor:
             append(cursor, self._chain, entries, self._clock_us())
+
+    def _now_us(self) -> int:
+        """The clock, made to run: no two batches of this writer share a microsecond."""
+        self._latest_us = max(self._clock_us(), self._latest_us + MOST_EVENTS)
+        return self._latest_us
 
 
 class _Batch:
