@@ -5,6 +5,8 @@ from collections.abc import Generator
 
 import pytest
 
+pytest_plugins = ["tests.servers"]
+
 # A test that cannot reach its server skips with this prefix: pytest.skip("needs server: MongoDB").
 MISSING_SERVER = "needs server:"
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import psycopg2.errors
+
 from fraud.domain.decision import Decision, Reason, reply
 from fraud.domain.event import Event, from_us, to_us
 from fraud.domain.rules import RiskLevel
@@ -155,21 +157,27 @@ INSERT INTO outbox (topic, key, payload)
 SELECT %s, outbox_key, reply FROM batch
 """
 
-DUPLICATE_TRANSACTION = "uq_transactions_transaction_id"
-"""The constraint a `UniqueViolation` names when the transaction_id was decided already."""
-
 
 def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
     """Write transactions, decisions, alerts (above LOW) and outbox messages; one round trip.
 
     Raises:
-        psycopg2.errors.UniqueViolation: a transaction_id was decided already; nothing is
-            written, and `error.diag.constraint_name` is `DUPLICATE_TRANSACTION`.
+        psycopg2.errors.UniqueViolation: a transaction_id was decided already, if
+            `is_duplicate` says so of the error; nothing is written.
         ValueError: a number is NaN or infinite.
     """
     if records:
         batch = json.dumps([_parameters(record) for record in records], allow_nan=False)
         cursor.execute(_INSERT, (batch, RESULTS_TOPIC))
+
+
+def is_duplicate(error: psycopg2.errors.UniqueViolation) -> bool:
+    """Whether the error means that a transaction_id was decided already."""
+    return error.diag.constraint_name in _DUPLICATE
+
+
+_DUPLICATE = {"uq_transactions_transaction_id", "uq_decisions_transaction_id"}
+"""The server inserts into both tables in an order of its own choice."""
 
 
 def _parameters(record: DecisionRecord) -> dict[str, object]:
