@@ -1,0 +1,87 @@
+"""From probability and rules to a level, an action and a reply."""
+
+import uuid
+
+import pytest
+
+from fraud.domain.decision import Decision, Reason, new_decision_id, reply
+from fraud.domain.errors import ContractError
+from fraud.domain.policy import Thresholds, decide, policy_version
+from fraud.domain.reasons import top_reasons
+from fraud.domain.rules import Condition, RiskLevel, Rule
+from fraud.types.credit_card import CREDIT_CARD
+
+THRESHOLDS = Thresholds(review=0.3, block=0.7, critical=0.95)
+BURST = Rule("BURST", "Many at once.", RiskLevel.HIGH, (Condition("user_count_1h", ">=", 12),))
+
+
+@pytest.mark.parametrize(
+    ("probability", "level"),
+    [(0.0, "LOW"), (0.2999, "LOW"), (0.3, "MEDIUM"), (0.7, "HIGH"), (0.95, "CRITICAL")],
+)
+def test_a_threshold_belongs_to_the_level_above_it(probability: float, level: str) -> None:
+    assert decide(probability, THRESHOLDS, ()).name == level
+
+
+def test_a_rule_raises_the_level_and_never_lowers_it() -> None:
+    assert decide(0.01, THRESHOLDS, (BURST,)) is RiskLevel.HIGH
+    assert decide(0.99, THRESHOLDS, (BURST,)) is RiskLevel.CRITICAL
+
+
+def test_a_rule_fires_when_all_its_conditions_hold() -> None:
+    both = Rule(
+        "BOTH", "Both.", RiskLevel.MEDIUM, (Condition("a", ">=", 1), Condition("b", "<", 2))
+    )
+    assert both.fires({"a": 1, "b": 1})
+    assert not both.fires({"a": 1, "b": 2})
+    assert not both.fires({"a": 0, "b": 1})
+
+
+@pytest.mark.parametrize("bad", [(0.0, 0.5, 0.9), (0.6, 0.5, 0.9), (0.1, 0.5, 1.1)])
+def test_thresholds_must_rise(bad: tuple[float, float, float]) -> None:
+    with pytest.raises(ContractError, match="rise"):
+        Thresholds(*bad)
+
+
+def test_a_policy_is_named_by_its_content() -> None:
+    version = policy_version(THRESHOLDS, (BURST,))
+    assert version == policy_version(THRESHOLDS, (BURST,))
+    assert version != policy_version(THRESHOLDS, ())
+
+
+def test_reasons_name_what_raised_the_score_largest_first() -> None:
+    features = CREDIT_CARD.features[:4]
+    reasons = top_reasons(features, [900.0, 3.0, 1.0, 0.0], [0.5, 1.5, -2.0, 0.0])
+    assert [reason.feature for reason in reasons] == ["distance_from_home_km", "amount"]
+    assert reasons[1].code == "AMOUNT"
+    assert reasons[1].text.startswith("amount is 900 major units")
+
+
+def test_decision_ids_sort_by_time() -> None:
+    earlier, later = new_decision_id(1_700_000_000_000_000), new_decision_id(1_700_000_000_001_000)
+    assert earlier < later
+    assert uuid.UUID(earlier).version == 7
+
+
+def test_the_reply_has_every_field_of_the_interface() -> None:
+    decision = Decision(
+        transaction_id="T",
+        decision_id=new_decision_id(0),
+        fraud_type="credit_card",
+        fraud_probability=0.8,
+        risk_level=RiskLevel.HIGH,
+        reasons=(Reason("AMOUNT", "amount is 9", "amount", 9.0, 0.5),),
+        rules=("BURST",),
+        model_version="m1",
+        policy_version="p1",
+        degraded=False,
+        scored_at_us=1_767_225_600_000_000,
+    )
+    answer = reply(decision)
+    assert answer["recommended_action"] == "block"
+    assert answer["scored_at"] == "2026-01-01T00:00:00Z"
+    assert set(answer) == {
+        "transaction_id", "decision_id", "fraud_type", "fraud_probability", "risk_level",
+        "recommended_action", "reasons", "rules", "model_version", "policy_version",
+        "degraded", "scored_at", "replayed",
+    }  # fmt: skip
