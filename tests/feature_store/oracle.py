@@ -21,10 +21,20 @@ ENTITIES = {
     "user_merchant": ("user_id", "merchant_id"),
     "user_device": ("user_id", "device_id"),
 }
-CATEGORIES = (
-    "grocery restaurant fuel electronics clothing travel entertainment health home "
-    "online_retail digital_goods cash_advance"
-).split()
+CATEGORIES = [
+    "grocery",
+    "restaurant",
+    "fuel",
+    "electronics",
+    "clothing",
+    "travel",
+    "entertainment",
+    "health",
+    "home",
+    "online_retail",
+    "digital_goods",
+    "cash_advance",
+]
 
 
 @dataclass
