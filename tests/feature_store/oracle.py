@@ -21,20 +21,10 @@ ENTITIES = {
     "user_merchant": ("user_id", "merchant_id"),
     "user_device": ("user_id", "device_id"),
 }
-CATEGORIES = [
-    "grocery",
-    "restaurant",
-    "fuel",
-    "electronics",
-    "clothing",
-    "travel",
-    "entertainment",
-    "health",
-    "home",
-    "online_retail",
-    "digital_goods",
-    "cash_advance",
-]
+CATEGORIES = (
+    *("grocery", "restaurant", "fuel", "electronics", "clothing", "travel", "entertainment"),
+    *("health", "home", "online_retail", "digital_goods", "cash_advance"),
+)
 
 
 @dataclass
