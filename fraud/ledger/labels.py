@@ -9,14 +9,21 @@ from fraud.ledger.decisions import Cursor
 
 ROWS_PER_STATEMENT = 10_000
 
+_LAST = """
+SELECT pg_advisory_xact_lock(hashtext('labels'), hashtext(%s)),
+    (SELECT max(seq) FROM labels WHERE fraud_type = %s)
+"""
+
 _UPSERT = """
 WITH changed AS (
-    INSERT INTO labels (transaction_id, fraud_type, is_fraud, reported_at, source)
-    SELECT transaction_id, %s, is_fraud, reported_at, source
-    FROM unnest(%s::text[], %s::boolean[], %s::timestamptz[], %s::text[])
-        AS label (transaction_id, is_fraud, reported_at, source)
+    INSERT INTO labels (
+        transaction_id, fraud_type, is_fraud, reported_at, source, seq, received_at
+    )
+    SELECT transaction_id, %s, is_fraud, reported_at, source, %s + place, %s
+    FROM unnest(%s::text[], %s::boolean[], %s::timestamptz[], %s::text[]) WITH ORDINALITY
+        AS label (transaction_id, is_fraud, reported_at, source, place)
     ON CONFLICT (transaction_id, source, reported_at) DO UPDATE
-        SET is_fraud = excluded.is_fraud, seq = excluded.seq, received_at = now()
+        SET is_fraud = excluded.is_fraud, seq = excluded.seq, received_at = excluded.received_at
         WHERE labels.is_fraud <> excluded.is_fraud
     RETURNING 1
 )
@@ -24,24 +31,37 @@ SELECT count(*) FROM changed
 """
 
 
-def upsert_labels(cursor: Cursor, fraud_type: str, labels: Iterable[Label]) -> int:
+def upsert_labels(
+    cursor: Cursor, fraud_type: str, labels: Iterable[Label], observed_at_us: int
+) -> int:
     """Store labels; one that is there already with the same verdict changes nothing.
 
     A label is the same if transaction, source and time of report are; of several verdicts
     for the same label the last one counts. The transactions need not be in the ledger.
+    Observation numbers start at `observed_at_us`, or above the last one if that is higher.
+
+    Args:
+        cursor: of the caller's transaction; until it ends, other writers of labels wait.
+        fraud_type: of the transactions.
+        labels: the verdicts, in the order they were observed.
+        observed_at_us: when we saw them, microseconds UTC.
 
     Returns:
         How many labels are new or changed their verdict.
     """
+    cursor.execute(_LAST, (fraud_type, fraud_type))
+    before = max(observed_at_us - 1, cursor.fetchall()[0][1] or 0)
     changed = 0
-    source = iter(labels)
-    while chunk := list(islice(source, ROWS_PER_STATEMENT)):
+    remaining = iter(labels)
+    while chunk := list(islice(remaining, ROWS_PER_STATEMENT)):
         distinct = {(each.transaction_id, each.source, each.reported_at_us): each for each in chunk}
         rows = list(distinct.values())
         cursor.execute(
             _UPSERT,
             (
                 fraud_type,
+                before,
+                from_us(observed_at_us),
                 [each.transaction_id for each in rows],
                 [each.is_fraud for each in rows],
                 [from_us(each.reported_at_us) for each in rows],
@@ -49,6 +69,7 @@ def upsert_labels(cursor: Cursor, fraud_type: str, labels: Iterable[Label]) -> i
             ),
         )
         changed += cursor.fetchall()[0][0]
+        before += len(rows)
     return changed
 
 

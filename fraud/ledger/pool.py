@@ -55,6 +55,8 @@ class ConnectionPool:
 
         Raises:
             LedgerUnavailable: none is free, or the server is away or went away.
+            psycopg2.extensions.TransactionRollbackError: the transaction lost against another
+                (deadlock, serialisation) and may be tried again.
         """
         if not self._free.acquire(timeout=self._wait_s):
             raise LedgerUnavailable(
@@ -65,6 +67,8 @@ class ConnectionPool:
         try:
             lent = self._take()
             yield lent
+        except TransactionRollbackError:
+            raise
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise unavailable(self.url, error) from error
         finally:
@@ -85,10 +89,10 @@ class ConnectionPool:
                 yield opened
             lent.commit()
 
-    def run(self, work: Callable[[Cursor], T], *, attempts: int = 2) -> T:
-        """Do `work` in a transaction, again on a fresh connection if it was cut off midway.
+    def run(self, work: Callable[[Cursor], T], *, attempts: int = 3) -> T:
+        """Do `work` in a transaction; again, on a fresh connection, if it was cut off midway.
 
-        A transaction that failed in its commit is not repeated: it may have happened.
+        A transaction that was cut off in its commit is not repeated: it may have happened.
 
         Args:
             work: what to do with the cursor; must be safe to repeat after a rollback.
@@ -96,19 +100,24 @@ class ConnectionPool:
 
         Raises:
             LedgerUnavailable: the last attempt failed as well.
+            psycopg2.extensions.TransactionRollbackError: it lost every time.
         """
-        for attempt in range(1, attempts + 1):
-            is_done = False
+        attempt = 1
+        while True:
+            is_committing = False
             try:
                 with self.transaction() as opened:
                     result = work(opened)
-                    is_done = True
+                    is_committing = True
                 return result
-            except LedgerUnavailable as error:
-                if is_done or attempt == attempts or not _is_passing(error.__cause__):
+            except TransactionRollbackError:
+                if attempt == attempts:
                     raise
-                time.sleep(0.01 * attempt)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            except LedgerUnavailable as error:
+                if is_committing or attempt == attempts or not _is_cut_off(error.__cause__):
+                    raise
+            time.sleep(0.01 * attempt)
+            attempt += 1
 
     def close(self) -> None:
         """Close all idle connections; those still lent are closed as they come back."""
@@ -166,8 +175,8 @@ def _is_alive(candidate: Connection) -> bool:
     return not poller.poll(0)
 
 
-def _is_passing(cause: BaseException | None) -> bool:
-    """Whether an error is about the connection or a lost race, not about the work itself."""
-    if isinstance(cause, TransactionRollbackError | psycopg2.errors.AdminShutdown):
+def _is_cut_off(cause: BaseException | None) -> bool:
+    """Whether the connection broke or the server ended it; else another try is in vain."""
+    if isinstance(cause, psycopg2.errors.AdminShutdown | psycopg2.errors.CrashShutdown):
         return True
     return isinstance(cause, psycopg2.Error) and cause.pgcode is None

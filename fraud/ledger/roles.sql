@@ -17,5 +17,5 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO fraud_service;
 GRANT INSERT ON transactions, decisions, labels, feature_schemas, audit_log TO fraud_service;
 GRANT INSERT, UPDATE ON fraud_alerts, cases, audit_anchor TO fraud_service;
 GRANT INSERT, UPDATE, DELETE ON entity_state, outbox, lists, rules, policies TO fraud_service;
-GRANT UPDATE ON labels, observation_seq TO fraud_service;
+GRANT UPDATE ON labels TO fraud_service;
 REVOKE UPDATE, DELETE, TRUNCATE ON audit_log, transactions, decisions FROM fraud_service;

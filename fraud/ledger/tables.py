@@ -22,7 +22,6 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
-    Sequence,
     String,
     Table,
     Text,
@@ -46,9 +45,6 @@ UTC_NOW = text("(now() AT TIME ZONE 'UTC')")
 NOW = text("now()")
 EMPTY_LIST = text("'[]'::jsonb")
 EMPTY_OBJECT = text("'{}'::jsonb")
-
-observation_seq = Sequence("observation_seq", metadata=metadata, start=1)
-"""Observation numbers of events and labels: later observed, higher number."""
 
 
 def _id() -> Column[int]:
@@ -168,14 +164,8 @@ labels = Table(
     Column("is_fraud", Boolean, nullable=False),
     Column("reported_at", Moment, nullable=False),
     Column("source", String(30), nullable=False),
-    Column(
-        "seq",
-        BigInteger,
-        nullable=False,
-        server_default=text("nextval('observation_seq'::regclass)"),
-        comment="Observation number.",
-    ),
-    Column("received_at", Moment, nullable=False, server_default=NOW),
+    Column("seq", BigInteger, nullable=False, comment="Observation number in its log."),
+    Column("received_at", Moment, nullable=False, comment="When we saw it."),
     Index(
         "uq_labels_transaction_id_source_reported_at",
         "transaction_id",
@@ -184,7 +174,7 @@ labels = Table(
         unique=True,
     ),
     Index("ix_labels_fraud_type_reported_at", "fraud_type", "reported_at"),
-    Index("ix_labels_fraud_type_seq", "fraud_type", "seq"),
+    Index("uq_labels_fraud_type_seq", "fraud_type", "seq", unique=True),
 )
 
 cases = Table(

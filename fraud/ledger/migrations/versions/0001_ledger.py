@@ -26,6 +26,5 @@ def downgrade() -> None:
             feature_schemas, fraud_alerts, labels, lists, model_performance, outbox, policies,
             quarantine, rules, transactions;
         DROP FUNCTION refuse_audit_change();
-        DROP SEQUENCE observation_seq;
         """
     )
