@@ -1,0 +1,179 @@
+"""The HTTP API: translates between bodies and the scoring path, and nothing else.
+
+`/predict` and `/batch-predict` are plain Starlette routes: FastAPI's own parsing takes the
+last of two equal keys, accepts NaN and answers in another shape than RFC 9457.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from bentos.fraud_detector.guard import CALL, Call
+from bentos.fraud_detector.health import health
+from bentos.fraud_detector.intake import (
+    Accepted,
+    Refused,
+    accept,
+    accept_batch,
+    parse_object,
+    sent_id,
+)
+from bentos.fraud_detector.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from bentos.fraud_detector.openapi import openapi
+from bentos.fraud_detector.problems import Problem, internal_error, problem_of
+from bentos.fraud_detector.runtime import Runtime, clock_us
+from bentos.scoring.scorer import ScoreRequest
+from fraud.domain.decision import Decision, reply
+from fraud.domain.errors import FraudError
+
+JSON = "application/json"
+
+
+def create_app() -> FastAPI:
+    """The application; it answers once `state.runtime` is set."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.add_route("/predict", predict, methods=["POST"])
+    app.router.add_route("/batch-predict", batch_predict, methods=["POST"])
+    app.router.add_route("/health", show_health, methods=["GET"])
+    app.router.add_route("/metrics", show_metrics, methods=["GET"])
+    app.router.add_route("/openapi.json", show_openapi, methods=["GET"])
+    app.add_exception_handler(FraudError, _on_fraud_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    return app
+
+
+async def predict(request: Request) -> Response:
+    """Decide on one transaction."""
+    started_s = time.perf_counter()
+    runtime = runtime_of(request.app)
+    call: Call = request.scope[CALL]
+    transaction_id: str | None = None
+    try:
+        content = parse_object(call.body)
+        transaction_id = sent_id(content)
+        accepted = accept(content, clock_us())
+        [answer] = await runtime.collector.submit([_score_request(accepted, call)])
+        if isinstance(answer, FraudError):
+            raise answer
+    except FraudError as error:
+        problem = problem_of(error)
+        await runtime.refused(call, "/predict", problem, transaction_id)
+        return problem.response("/predict")
+    runtime.metrics.decided(answer)
+    runtime.metrics.took(answer.fraud_type, time.perf_counter() - started_s)
+    return Response(orjson.dumps(reply(answer)), media_type=JSON)
+
+
+async def batch_predict(request: Request) -> Response:
+    """Decide on up to 1,000 transactions; each gets its decision or its own error."""
+    started_s = time.perf_counter()
+    runtime = runtime_of(request.app)
+    call: Call = request.scope[CALL]
+    try:
+        items = accept_batch(parse_object(call.body), clock_us())
+        fine = [item for item in items if isinstance(item, Accepted)]
+        answers = await runtime.collector.submit([_score_request(item, call) for item in fine])
+    except FraudError as error:
+        problem = problem_of(error)
+        await runtime.refused(call, "/batch-predict", problem)
+        return problem.response("/batch-predict")
+    outcomes = _outcomes(items, answers)
+    refusals = [
+        (outcome, item.transaction_id if isinstance(item, Refused) else item.event.transaction_id)
+        for item, outcome in zip(items, outcomes, strict=True)
+        if isinstance(outcome, Problem)
+    ]
+    if refusals:
+        await runtime.refused_all(call, "/batch-predict", refusals)
+    predictions = []
+    for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(outcome, Decision):
+            runtime.metrics.decided(outcome)
+            predictions.append(reply(outcome))
+        else:
+            predictions.append({"transaction_id": _id_of(item), "error": outcome.body()})
+    for fraud_type in {item.event.fraud_type for item in fine}:
+        runtime.metrics.took(fraud_type, time.perf_counter() - started_s)
+    return Response(orjson.dumps({"predictions": predictions}), media_type=JSON)
+
+
+async def show_health(request: Request) -> Response:
+    """Whether predictions can be answered."""
+    status, body = health(runtime_of(request.app))
+    headers = {"retry-after": "1"} if status == 503 else None
+    return Response(orjson.dumps(body), status, headers, media_type=JSON)
+
+
+async def show_metrics(request: Request) -> Response:
+    """What Prometheus scrapes."""
+    text = await asyncio.to_thread(runtime_of(request.app).metrics.exposition)
+    return Response(text, media_type=METRICS_MEDIA_TYPE)
+
+
+async def show_openapi(request: Request) -> Response:
+    """The description of this API, OpenAPI 3.1."""
+    return Response(openapi(), media_type=JSON)
+
+
+def runtime_of(app: ASGIApp) -> Runtime:
+    """The parts of this process."""
+    assert isinstance(app, FastAPI)
+    runtime: Runtime = app.state.runtime
+    return runtime
+
+
+def _score_request(accepted: Accepted, call: Call) -> ScoreRequest:
+    return ScoreRequest(accepted.event, accepted.body_digest, call.actor, call.origin)
+
+
+def _outcomes(
+    items: Sequence[Accepted | Refused], answers: Sequence[Decision | FraudError]
+) -> list[Decision | Problem]:
+    """A decision or a problem per item, in the order of the items."""
+    remaining = iter(answers)
+    outcomes: list[Decision | Problem] = []
+    for item in items:
+        found = item.error if isinstance(item, Refused) else next(remaining)
+        outcomes.append(problem_of(found) if isinstance(found, FraudError) else found)
+    return outcomes
+
+
+def _id_of(item: Accepted | Refused) -> str | None:
+    return item.transaction_id if isinstance(item, Refused) else item.event.transaction_id
+
+
+async def _on_fraud_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FraudError)
+    problem = problem_of(error)
+    await runtime_of(request.app).refused(request.scope[CALL], request.url.path, problem)
+    return problem.response(request.url.path)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    slugs = {404: "not-found", 405: "method-not-allowed"}
+    if error.status_code not in slugs:
+        return internal_error().response(request.url.path)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    problem = Problem(slugs[error.status_code], str(error.detail), headers=headers)
+    return problem.response(request.url.path)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = tuple(
+        (".".join(map(str, each["loc"][1:])), str(each["msg"]), "Correct it and send it again.")
+        for each in error.errors()
+    )
+    problem = Problem("invalid-field", "The request has fields that cannot be used.", errors)
+    await runtime_of(request.app).refused(request.scope[CALL], request.url.path, problem)
+    return problem.response(request.url.path)

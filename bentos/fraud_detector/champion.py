@@ -1,0 +1,219 @@
+"""Which model serves: the newest deployment whose bundle proves itself.
+
+A bundle that does not (one flipped byte is enough) is refused. What served before goes on,
+or, after a restart, the newest older deployment that verifies; `report` says so either way.
+"""
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bentos.scoring.bundle import MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, read_bundle
+from bentos.scoring.model import ScoringModel
+from fraud.domain.errors import BundleError, FraudError, ModelUnavailable
+from fraud.domain.event import from_us
+from fraud.domain.fraud_type import FraudType
+from fraud.ledger.models import Deployment
+
+RECHECK_S = 60.0
+"""How often the files of a served bundle are hashed again although they look unchanged."""
+
+WARM_UP_ROWS = (1, 2, 128)
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+log = logging.getLogger("fraud.detector")
+
+
+@dataclass(frozen=True)
+class _Served:
+    deployment: Deployment
+    model: ScoringModel
+    stamp: Stamp
+    checked_s: float
+    problem: str = ""
+
+
+class ChampionShelf:
+    """The models that serve, one per fraud type; implements `bentos.scoring.scorer.Champions`.
+
+    `refresh` belongs to one thread; `model` and `report` may be called from any.
+
+    Args:
+        fraud_types: declared fraud types by name.
+        verify_key_pem: the key whose signature on bundles is trusted.
+        bundle_dir: folder of bundles that deployments name by a relative path.
+        on_swap: told of every model that begins to serve.
+        clock_s: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        fraud_types: Mapping[str, FraudType],
+        verify_key_pem: bytes,
+        bundle_dir: Path,
+        on_swap: Callable[[str, ScoringModel], None] = lambda fraud_type, model: None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fraud_types = fraud_types
+        self._verify_key_pem = verify_key_pem
+        self._bundle_dir = bundle_dir
+        self._on_swap = on_swap
+        self._clock_s = clock_s
+        self._served: dict[str, _Served] = {}
+        self._refused: dict[int, tuple[Stamp, float, str]] = {}
+        self._problems: dict[str, str] = dict.fromkeys(fraud_types, "")
+
+    def model(self, fraud_type: str) -> ScoringModel:
+        served = self._served.get(fraud_type)
+        if served is None:
+            why = self._problems.get(fraud_type) or "None was ever promoted."
+            raise ModelUnavailable(
+                f"No model can serve {fraud_type!r}. {why}",
+                remedy="Run the pipeline, or restore the bundle.",
+                retry_after_s=5,
+            )
+        return served.model
+
+    def has_any(self) -> bool:
+        """Whether any fraud type has a model."""
+        return bool(self._served)
+
+    def report(self) -> dict[str, dict[str, str | None]]:
+        """Per fraud type: which model serves since when, and what is wrong, if anything.
+
+        `status` is `ok`, `stale` (an older or damaged one serves) or `missing`.
+        """
+        return {name: self._report(name) for name in self._fraud_types}
+
+    def refresh(self, deployments: Sequence[Deployment]) -> None:
+        """Take over what was promoted, and look after what serves.
+
+        Args:
+            deployments: those of stage champion, newest first.
+        """
+        for name, kind in self._fraud_types.items():
+            mine = [each for each in deployments if each.fraud_type == name]
+            self._problems[name] = " ".join(self._refresh(kind, mine))
+
+    def _refresh(self, kind: FraudType, deployments: Sequence[Deployment]) -> list[str]:
+        problems: list[str] = []
+        served = self._served.get(kind.name)
+        for deployment in deployments:
+            if served is not None and served.deployment.deployment_id == deployment.deployment_id:
+                problem = self._recheck(kind, served)
+                return [*problems, problem] if problem else problems
+            problem = self._take(kind, deployment)
+            if not problem:
+                return problems
+            problems.append(problem)
+        return problems
+
+    def _take(self, kind: FraudType, deployment: Deployment) -> str:
+        """Load a deployment and let it serve; what is wrong with it, or nothing."""
+        folder = self._bundle_dir / deployment.bundle_path
+        stamp = _stamp(folder)
+        known = self._refused.get(deployment.deployment_id)
+        now_s = self._clock_s()
+        if known is not None and known[0] == stamp and now_s - known[1] < RECHECK_S:
+            return known[2]
+        try:
+            model = self._load(kind, folder, deployment)
+        except FraudError as error:
+            if known is None:
+                log.error("Model %s is refused: %s", deployment.model_version, error)
+            self._refused[deployment.deployment_id] = (stamp, now_s, str(error))
+            return str(error)
+        self._refused.pop(deployment.deployment_id, None)
+        self._served[kind.name] = _Served(deployment, model, stamp, now_s)
+        log.info("Model %s serves %s", model.version, kind.name)
+        self._on_swap(kind.name, model)
+        return ""
+
+    def _load(self, kind: FraudType, folder: Path, deployment: Deployment) -> ScoringModel:
+        bundle = read_bundle(folder, self._verify_key_pem, kind)
+        if bundle.digest != deployment.bundle_digest:
+            raise BundleError(
+                f"{folder} holds another bundle than the one that was promoted.",
+                remedy="Restore the promoted one, or promote this one.",
+            )
+        model = ScoringModel(bundle)
+        _warm_up(model)
+        return model
+
+    def _recheck(self, kind: FraudType, served: _Served) -> str:
+        """Whether the files of what serves are still what was loaded."""
+        folder = self._bundle_dir / served.deployment.bundle_path
+        stamp, now_s = _stamp(folder), self._clock_s()
+        if stamp == served.stamp and now_s - served.checked_s < RECHECK_S:
+            return served.problem
+        problem = ""
+        try:
+            bundle = read_bundle(folder, self._verify_key_pem, kind)
+            if bundle.digest != served.deployment.bundle_digest:
+                raise BundleError(f"{folder} holds another bundle than the one that serves.")
+        except FraudError as error:
+            problem = f"{error} The model loaded before goes on."
+            if problem != served.problem:
+                log.error("The files of model %s: %s", served.model.version, problem)
+        self._served[kind.name] = _Served(served.deployment, served.model, stamp, now_s, problem)
+        return problem
+
+    def _report(self, fraud_type: str) -> dict[str, str | None]:
+        served, problem = self._served.get(fraud_type), self._problems[fraud_type]
+        if served is None:
+            return {
+                "model_version": None,
+                "promoted_at": None,
+                "status": "missing",
+                "problem": problem or "No model was ever promoted.",
+            }
+        content: dict[str, str | None] = {
+            "model_version": served.model.version,
+            "promoted_at": _iso(served.deployment.promoted_at_us),
+            "status": "stale" if problem else "ok",
+        }
+        if problem:
+            content["problem"] = problem
+        return content
+
+
+def settle_heap() -> None:
+    """Take what is loaded out of the cyclic garbage collector's sight.
+
+    It would walk the whole heap every few thousand requests, and whoever is served meanwhile
+    waits: that walk was most of the p99 (see docs/adr).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def _warm_up(model: ScoringModel) -> None:
+    """Score what nobody asked, so that the first caller does not wait for allocations."""
+    baseline = np.array(model.manifest.baseline)
+    for rows in WARM_UP_ROWS:
+        model.probabilities(np.tile(baseline, (rows, 1)))
+    model.contributions(baseline)
+
+
+def _iso(time_us: int) -> str:
+    return from_us(time_us).isoformat().replace("+00:00", "Z")
+
+
+def _stamp(folder: Path) -> Stamp:
+    """Changes when a file of the bundle is replaced or written to; None for a missing one."""
+    marks: list[tuple[int, int, int] | None] = []
+    for name in (MODEL_FILE, MANIFEST_FILE, SIGNATURE_FILE):
+        try:
+            found = (folder / name).stat()
+        except OSError:
+            marks.append(None)
+        else:
+            marks.append((found.st_mtime_ns, found.st_size, found.st_ino))
+    return tuple(marks)

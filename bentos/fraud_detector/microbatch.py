@@ -1,0 +1,259 @@
+"""Micro-batches: what arrives while a batch is in flight forms the next one.
+
+One worker thread does all the blocking work: it scores what waits, at most `max_batch` at
+once, and keeps the audit records of refusals. When it is idle, a request starts alone and at
+once; nothing ever waits for company. The queue is bounded, and whoever waits too long is
+told so and forgotten before any work is spent on them.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fraud.domain.errors import FraudError, UnavailableError
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+Record = TypeVar("Record")
+
+log = logging.getLogger("fraud.detector")
+
+
+class Overloaded(UnavailableError):
+    """More requests are waiting than can be answered in time."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much may wait, and for how long.
+
+    Attributes:
+        max_batch: requests scored in one transaction.
+        max_waiting: requests that may wait; one more is told to come back.
+        bulk_share: places in a batch that bulk requests keep while single ones wait.
+        deadline_s: after it a single request is answered "too late".
+        bulk_deadline_s: the same for a bulk request as a whole.
+    """
+
+    max_batch: int = 128
+    max_waiting: int = 2048
+    bulk_share: int = 32
+    deadline_s: float = 2.0
+    bulk_deadline_s: float = 20.0
+
+
+class _Waiting(Generic[Request, Answer]):
+    """Requests that came together; they are answered together.
+
+    Parts of it may be scored in different batches. `answers` and `open_count` belong to the
+    worker thread, `future` to the event loop; `is_abandoned` goes from the loop to the thread.
+    """
+
+    __slots__ = ("answers", "future", "is_abandoned", "open_count", "requests")
+
+    def __init__(self, requests: Sequence[Request], future: asyncio.Future[None]) -> None:
+        self.requests = requests
+        self.answers: list[Answer | FraudError | None] = [None] * len(requests)
+        self.open_count = len(requests)
+        self.future = future
+        self.is_abandoned = False
+
+
+class Collector(Generic[Request, Answer, Record]):
+    """Collects concurrent requests into batches for one worker thread.
+
+    Args:
+        score: answers a batch, in order; an error for one item stands in its place, an
+            `UnavailableError` that is raised answers all of them.
+        refuse: keeps the audit records of refusals.
+        limits: how much may wait, and for how long.
+        on_batch: told the size of every batch scored.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[Sequence[Request]], list[Answer | FraudError]],
+        refuse: Callable[[Sequence[Record]], None],
+        limits: Limits | None = None,
+        on_batch: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self._score = score
+        self._refuse = refuse
+        self._on_batch = on_batch
+        self._single: deque[tuple[_Waiting[Request, Answer], int]] = deque()
+        self._bulk: deque[tuple[_Waiting[Request, Answer], int]] = deque()
+        self._records: deque[tuple[Record, asyncio.Future[None]]] = deque()
+        self._wake: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False ends the thread
+        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_open = False
+
+    def start(self) -> None:
+        """Begin to take requests; call it from the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._is_open = True
+        self._thread.start()
+
+    async def close(self, timeout_s: float = 10.0) -> None:
+        """Take no more, answer what waits, and end the thread."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._wake.put(False)
+        await asyncio.to_thread(self._thread.join, timeout_s)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the worker thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests that wait for a place in a batch."""
+        return len(self._single) + len(self._bulk)
+
+    async def submit(self, requests: Sequence[Request]) -> list[Answer | FraudError]:
+        """Score requests that came together; their answers in order.
+
+        Raises:
+            Overloaded: too many wait already.
+            UnavailableError: the service is closing, or the answers did not come in time.
+        """
+        if not self._is_open or self._loop is None:
+            raise UnavailableError("The service is closing.", remedy="Try again.")
+        if self.waiting_count + len(requests) > self.limits.max_waiting:
+            raise Overloaded(
+                f"{self.waiting_count} requests are waiting.", remedy="Try again, more slowly."
+            )
+        if not requests:
+            return []
+        is_single = len(requests) == 1
+        lane = self._single if is_single else self._bulk
+        deadline_s = self.limits.deadline_s if is_single else self.limits.bulk_deadline_s
+        waiting: _Waiting[Request, Answer] = _Waiting(requests, self._loop.create_future())
+        lane.extend((waiting, place) for place in range(len(requests)))
+        self._wake.put(True)
+        timer = self._loop.call_later(deadline_s, self._expire, waiting, deadline_s)
+        try:
+            await waiting.future
+        finally:
+            timer.cancel()
+            waiting.is_abandoned = True
+        return [answer for answer in waiting.answers if answer is not None]
+
+    async def record(self, record: Record, wait_s: float = 1.0) -> bool:
+        """Keep the audit record of a refusal; False where it was not kept in time.
+
+        The refusal is answered either way, and the log line it leaves then is its trace.
+        """
+        if not self._is_open or self._loop is None:
+            return False
+        if len(self._records) >= self.limits.max_waiting:
+            return False
+        future = self._loop.create_future()
+        self._records.append((record, future))
+        self._wake.put(True)
+        with suppress(TimeoutError, UnavailableError):
+            await asyncio.wait_for(future, wait_s)
+            return True
+        return False
+
+    def _expire(self, waiting: _Waiting[Request, Answer], deadline_s: float) -> None:
+        waiting.is_abandoned = True
+        late = UnavailableError(
+            f"No answer within {deadline_s:g} s.",
+            remedy="Send it again: a transaction that was scored meanwhile keeps its answer.",
+        )
+        _fail(waiting.future, late)
+
+    # Everything below runs in the worker thread.
+
+    def _work(self) -> None:
+        while self._wake.get():
+            while batch := self._take():
+                self._answer(batch)
+                self._keep_records()
+            self._keep_records()
+
+    def _take(self) -> list[tuple[_Waiting[Request, Answer], int]]:
+        """The next batch: single requests first, while bulk ones keep a share of the places."""
+        limits = self.limits
+        kept = min(len(self._bulk), limits.bulk_share)
+        batch = _drain(self._single, limits.max_batch - kept)
+        return batch + _drain(self._bulk, limits.max_batch - len(batch))
+
+    def _answer(self, batch: list[tuple[_Waiting[Request, Answer], int]]) -> None:
+        answers = self._answers([waiting.requests[place] for waiting, place in batch])
+        self._on_batch(len(batch))
+        done = []
+        for (waiting, place), answer in zip(batch, answers, strict=True):
+            waiting.answers[place] = answer
+            waiting.open_count -= 1
+            if waiting.open_count == 0:
+                done.append(waiting.future)
+        self._resolve(done, None)
+
+    def _answers(self, requests: list[Request]) -> list[Answer | FraudError]:
+        """The answers to a batch; one that breaks it is answered alone, not its neighbours."""
+        try:
+            answers = self._score(requests)
+            if len(answers) == len(requests):
+                return answers
+            log.error("%d answers to %d requests", len(answers), len(requests))
+        except UnavailableError as error:
+            return [error] * len(requests)
+        except Exception:
+            log.exception("A batch of %d broke", len(requests))
+        if len(requests) == 1:
+            return [FraudError("The request broke the scoring of its batch.")]
+        return [answer for request in requests for answer in self._answers([request])]
+
+    def _keep_records(self) -> None:
+        taken = [self._records.popleft() for _ in range(len(self._records))]
+        if not taken:
+            return
+        failure: UnavailableError | None = None
+        try:
+            self._refuse([record for record, _ in taken])
+        except UnavailableError as error:
+            failure = error
+        except Exception:
+            log.exception("%d audit records of refusals were lost", len(taken))
+            failure = UnavailableError("The refusal could not be recorded.")
+        self._resolve([future for _, future in taken], failure)
+
+    def _resolve(self, futures: list[asyncio.Future[None]], failure: Exception | None) -> None:
+        def settle() -> None:
+            for future in futures:
+                if failure is not None:
+                    _fail(future, failure)
+                elif not future.done():
+                    future.set_result(None)
+
+        if futures and self._loop is not None:
+            with suppress(RuntimeError):  # the loop ended before its last answers
+                self._loop.call_soon_threadsafe(settle)
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _drain(
+    lane: deque[tuple[_Waiting[Request, Answer], int]], count: int
+) -> list[tuple[_Waiting[Request, Answer], int]]:
+    """Up to `count` requests off the lane, past those nobody waits for any more."""
+    taken: list[tuple[_Waiting[Request, Answer], int]] = []
+    while lane and len(taken) < count:
+        entry = lane.popleft()
+        if not entry[0].is_abandoned:
+            taken.append(entry)
+    return taken

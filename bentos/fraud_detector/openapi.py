@@ -1,0 +1,244 @@
+"""The OpenAPI 3.1 description, written from the code that decides what is accepted.
+
+Request schemas come from the fraud types' own models, problems and statuses from `problems`,
+scopes and limits from `access`; only the reply is described by hand, and a test compares it.
+"""
+
+from functools import cache
+from typing import Any
+
+import orjson
+
+from bentos.fraud_detector.access import ROUTES, SCORING, Access
+from bentos.fraud_detector.health import software_version
+from bentos.fraud_detector.intake import DEFAULT_FRAUD_TYPE, MAX_BATCH_ITEMS
+from bentos.fraud_detector.problems import MEDIA_TYPE, TITLES
+from fraud.domain.fraud_type import FraudType
+from fraud.types.registry import fraud_types
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+
+_SUMMARIES = {
+    "/predict": "Decide on one transaction",
+    "/batch-predict": f"Decide on up to {MAX_BATCH_ITEMS:,} transactions, each on its own",
+    "/health": "Whether predictions can be answered, by which models",
+    "/livez": "Whether the process lives",
+    "/readyz": "Whether the process can answer predictions",
+    "/healthz": "Whether the process lives",
+    "/openapi.json": "This description",
+    "/metrics": "Metrics in Prometheus' text format",
+}
+
+
+@cache
+def openapi() -> bytes:
+    """The document, as JSON."""
+    schemas = {_name(kind): _transaction(kind) for kind in fraud_types().values()}
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Fraud detector",
+            "version": software_version(),
+            "description": "Scores transactions and remembers what it decided. A transaction_id "
+            "sent again with the same body gets its first answer, marked `replayed`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {access.path: _path(access) for access in ROUTES},
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+            },
+            "schemas": {
+                **schemas,
+                "Transaction": _any_transaction(),
+                "Decision": _DECISION,
+                "Problem": _PROBLEM,
+                "ItemProblem": _ITEM_PROBLEM,
+                "Health": _HEALTH,
+            },
+        },
+    }
+    return orjson.dumps(document)
+
+
+def _path(access: Access) -> Schema:
+    method = "post" if "POST" in access.methods else "get"
+    operation: Schema = {
+        "operationId": access.path.strip("/").replace("-", "_").removesuffix(".json"),
+        "summary": _SUMMARIES[access.path],
+        "security": [] if access.is_open else [{"bearer": [access.scope] if access.scope else []}],
+        "responses": {"200": _success(access), **_failures(access)},
+    }
+    if access.max_body:
+        operation["requestBody"] = {
+            "required": True,
+            "description": f"At most {access.max_body:,} bytes.",
+            "content": {"application/json": {"schema": _body(access)}},
+        }
+    return {method: operation}
+
+
+def _body(access: Access) -> Schema:
+    if access.path == "/predict":
+        return _ref("Transaction")
+    # Items are checked one by one, so that a bad one gets its own error: any object goes in.
+    items: Schema = {"type": "array", "minItems": 1, "maxItems": MAX_BATCH_ITEMS}
+    return _object({"transactions": {**items, "items": _ref("Transaction")}}, closed=True)
+
+
+def _success(access: Access) -> Schema:
+    if access.scope == SCORING:
+        one = _ref("Decision")
+        listed = {"type": "array", "items": {"anyOf": [one, _ref("ItemProblem")]}}
+        schema = one if access.path == "/predict" else _object({"predictions": listed})
+        return _response("Decided, and durable.", "application/json", schema)
+    if access.path == "/health":
+        return _response("Predictions can be answered.", "application/json", _ref("Health"))
+    if access.path == "/openapi.json":
+        return _response("OpenAPI 3.1.", "application/json", {"type": "object"})
+    return _response("Yes." if access.is_open else "Metrics.", "text/plain", TEXT)
+
+
+def _failures(access: Access) -> Schema:
+    if access.is_open:
+        if access.path == "/health":
+            down = _response("No predictions now.", "application/json", _ref("Health"))
+            return {"503": {**down, "headers": _RETRY_AFTER}}
+        return {"503": {"description": "No."}}
+    slugs = ["unauthenticated"] + (["forbidden"] if access.scope else [])
+    if access.max_body:
+        slugs = [slug for slug in TITLES if slug not in ("not-found", "method-not-allowed")]
+    found: Schema = {}
+    for slug in slugs:
+        status, title = TITLES[slug]
+        found[str(status)] = _response(f"{title}.", MEDIA_TYPE, _ref("Problem"))
+        if status in (429, 503):
+            found[str(status)]["headers"] = _RETRY_AFTER
+    return found
+
+
+def _transaction(kind: FraudType) -> Schema:
+    """JSON schema of a fraud type's model, with the bounds where JSON Schema expects them."""
+    schema: Schema = kind.transaction.model_json_schema()
+    amount = schema["properties"]["amount"]
+    for ours, theirs in (("ge", "minimum"), ("le", "maximum")):
+        if ours in amount:
+            amount[theirs] = amount.pop(ours)
+    amount["multipleOf"] = 0.01
+    if kind.name != DEFAULT_FRAUD_TYPE:
+        schema["required"] = [*schema.get("required", []), "fraud_type"]
+    return schema
+
+
+def _any_transaction() -> Schema:
+    names = {kind.name: _name(kind) for kind in fraud_types().values()}
+    if len(names) == 1:
+        return _ref(*names.values())
+    return {"oneOf": [_ref(name) for name in names.values()]}
+
+
+def _name(kind: FraudType) -> str:
+    return kind.transaction.__name__
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Schema, *, optional: tuple[str, ...] = (), closed: bool = False) -> Schema:
+    schema: Schema = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }
+    return {**schema, "additionalProperties": False} if closed else schema
+
+
+def _response(description: str, media_type: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
+
+
+_RETRY_AFTER: Schema = {
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 0}}
+}
+
+_REASON = _object(
+    {"code": TEXT, "text": TEXT, "feature": TEXT, "value": NUMBER, "contribution": NUMBER},
+    closed=True,
+)
+
+_DECISION = _object(
+    {
+        "transaction_id": TEXT,
+        "decision_id": {"type": "string", "format": "uuid"},
+        "fraud_type": TEXT,
+        "fraud_probability": {"type": "number", "minimum": 0, "maximum": 1},
+        "risk_level": {"enum": ["LOW", "MEDIUM", "HIGH", "CRITICAL"]},
+        "recommended_action": {"enum": ["approve", "review", "block"]},
+        "reasons": {"type": "array", "items": _REASON},
+        "rules": {"type": "array", "items": TEXT, "description": "Codes of rules that fired."},
+        "model_version": TEXT,
+        "policy_version": TEXT,
+        "degraded": {"type": "boolean", "description": "Decided by the rules alone."},
+        "scored_at": {"type": "string", "format": "date-time"},
+        "replayed": {"type": "boolean", "description": "The first answer, given again."},
+    },
+    closed=True,
+)
+
+_PROBLEM = _object(
+    {
+        "type": {"type": "string", "format": "uri"},
+        "title": TEXT,
+        "status": {"type": "integer"},
+        "detail": TEXT,
+        "instance": TEXT,
+        "errors": {
+            "type": "array",
+            "items": _object({"field": TEXT, "problem": TEXT, "remedy": TEXT}),
+        },
+    },
+    optional=("instance", "errors"),
+)
+
+_ITEM_PROBLEM = _object(
+    {"transaction_id": {"type": ["string", "null"]}, "error": _ref("Problem")}, closed=True
+)
+
+_HEALTH = _object(
+    {
+        "status": {"enum": ["ok", "degraded", "unavailable"]},
+        "database": _object(
+            {
+                "status": {"enum": ["ok", "unavailable"]},
+                "latency_ms": NUMBER,
+                "checked_at": {"type": "string", "format": "date-time"},
+                "problem": TEXT,
+            },
+            optional=("problem",),
+        ),
+        "champions": {
+            "type": "object",
+            "additionalProperties": _object(
+                {
+                    "model_version": {"type": ["string", "null"]},
+                    "promoted_at": {"type": ["string", "null"], "format": "date-time"},
+                    "status": {"enum": ["ok", "stale", "missing"]},
+                    "problem": TEXT,
+                },
+                optional=("problem",),
+            ),
+        },
+        "schema": _object(
+            {
+                "ledger": {"type": ["string", "null"]},
+                "ledger_expected": TEXT,
+                "features": {"type": "object", "additionalProperties": TEXT},
+            }
+        ),
+        "version": TEXT,
+    }
+)

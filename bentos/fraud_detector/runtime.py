@@ -1,0 +1,174 @@
+"""What one worker process is made of, and the order in which it starts and stops."""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from bentos.fraud_detector.access import AccessTable
+from bentos.fraud_detector.champion import ChampionShelf, settle_heap
+from bentos.fraud_detector.guard import Call
+from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
+from bentos.fraud_detector.metrics import Metrics
+from bentos.fraud_detector.microbatch import Collector, Limits
+from bentos.fraud_detector.problems import Problem
+from bentos.fraud_detector.watch import LedgerWatch
+from bentos.scoring.model import ScoringModel
+from bentos.scoring.scorer import Scorer, ScoreRequest
+from fraud.domain.decision import Decision
+from fraud.domain.errors import FraudError, UnavailableError
+from fraud.ledger.audit import AuditEntry
+from fraud.ledger.embedded import ledger_url
+from fraud.ledger.pool import ConnectionPool
+from fraud.security.tokens import Principal, TokenVerifier
+from fraud.settings import Settings
+from fraud.types.registry import fraud_types
+
+STATEMENT_TIMEOUT_S = 5.0
+
+AUDITED = frozenset(
+    {
+        *("malformed-body", "unauthenticated", "forbidden", "duplicate-conflict"),
+        *("body-too-large", "body-too-slow", "unsupported-media", "invalid-field"),
+    }
+)
+"""Problems that leave an audit record: somebody asked for something and was refused it."""
+
+log = logging.getLogger("fraud.detector")
+
+
+def clock_us() -> int:
+    """Microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+class Runtime:
+    """The parts of a worker process, wired.
+
+    Args:
+        settings: the configuration.
+        metrics: where it counts; made once per process.
+        limits: how much may wait for the scorer.
+
+    Raises:
+        SettingsError: a secret or key is unusable.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, limits: Limits | None = None) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self._verifier = TokenVerifier(
+            settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience
+        )
+        self._access = AccessTable()
+        self._url = ledger_url(settings)
+        self.champions = ChampionShelf(
+            fraud_types(), settings.verify_key_pem, settings.bundle_dir, self._on_swap
+        )
+        self._lookout = Lookout(self._url, tuple(fraud_types()))
+        self.watch = LedgerWatch(self._lookout, self.champions.refresh)
+        self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
+            self._score, self._record, limits, metrics.batch_size.observe
+        )
+        self._pool: ConnectionPool | None = None
+        self._scorer: tuple[str, Scorer] | None = None
+
+    def start(self) -> None:
+        """Load the champions and begin to take requests; call it from the event loop."""
+        self.watch.start()
+        with suppress(UnavailableError):
+            self._own_scorer().record([])  # opens the connection before anybody waits for it
+        settle_heap()
+        self.collector.start()
+
+    async def close(self) -> None:
+        """Answer what waits, then let go of everything."""
+        await self.collector.close()
+        self.watch.stop()
+        self._lookout.close()
+        if self._pool is not None:
+            self._pool.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the threads that do the work still run."""
+        return self.collector.is_alive and self.watch.is_alive
+
+    def verify(self, token: str) -> Principal:
+        """Whose token this is.
+
+        Raises:
+            Unauthenticated: it proves nothing.
+        """
+        return self._verifier.verify(token)
+
+    async def refused(
+        self, call: Call, path: str, problem: Problem, transaction_id: str | None = None
+    ) -> None:
+        """Count a refusal and keep its audit record."""
+        await self.refused_all(call, path, [(problem, transaction_id)])
+
+    async def refused_all(
+        self, call: Call, path: str, refusals: Sequence[tuple[Problem, str | None]]
+    ) -> None:
+        """Count refusals of one request and keep their audit records, in one commit."""
+        entries = []
+        for problem, transaction_id in refusals:
+            self.metrics.refused.labels(problem.slug).inc()
+            if problem.slug in AUDITED:
+                entries.append(self._entry(call, path, problem, transaction_id))
+        if entries and not await self.collector.record(entries):
+            self.metrics.unrecorded.inc(len(entries))
+            log.warning("%d refusals of %s could not be recorded", len(entries), call.origin)
+
+    def _entry(
+        self, call: Call, path: str, problem: Problem, transaction_id: str | None
+    ) -> AuditEntry:
+        access = self._access.find(path)
+        known = access.path if access else path
+        return AuditEntry(
+            actor=call.actor,
+            action="refuse",
+            outcome="failure",
+            origin=call.origin,
+            object_type="route" if transaction_id is None else "transaction",
+            object_id=known if transaction_id is None else transaction_id,
+            detail={
+                "route": known,
+                "status": problem.status,
+                "problem": problem.slug,
+                "fields": sorted({name[:50] for name, _, _ in problem.errors})[:20],
+            },
+        )
+
+    def _on_swap(self, fraud_type: str, model: ScoringModel) -> None:
+        accuracy = model.manifest.metrics.get("test", {}).get("accuracy")
+        if accuracy is not None:
+            self.metrics.accuracy.labels(fraud_type).set(accuracy)
+        if self.collector.is_alive:
+            self.metrics.swaps.labels(fraud_type).inc()
+            settle_heap()
+
+    # The scoring thread calls what follows.
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
+        return self._own_scorer().score(requests)
+
+    def _record(self, entries: Sequence[Sequence[AuditEntry]]) -> None:
+        self._own_scorer().record([entry for each in entries for entry in each])
+
+    def _own_scorer(self) -> Scorer:
+        """The scorer on the audit chain this process holds; the watch claims it."""
+        chain = self._lookout.chain
+        if chain is None:
+            raise not_yet_claimed()
+        if self._scorer is None or self._scorer[0] != chain:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._url,
+                    size=1,
+                    statement_timeout_s=STATEMENT_TIMEOUT_S,
+                    role=self._lookout.role,
+                )
+            self._scorer = chain, Scorer(self._pool, self.champions, clock_us, chain)
+        return self._scorer[1]
