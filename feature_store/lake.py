@@ -32,6 +32,7 @@ PARTITION = {"events": "observed_date", "labels": "reported_date"}
 MOMENT = {"events": "observed_at", "labels": "reported_at"}
 _FILE = "part-0.parquet"
 _READERS = 4
+_DAYS_AT_A_TIME = 30
 
 
 class Lake:
@@ -149,13 +150,13 @@ class Lake:
     ) -> pd.DataFrame:
         """The events that have one of these ids, but those of some days; sorted by `seq`."""
         schema = arrow_schema(fraud_type, "events")
-        found = [schema.empty_table()]
-        for day in self.days(fraud_type):
-            if day in except_days:
-                continue
-            (table,) = self._tables(fraud_type, "events", [day], schema.names)
+        days = [day for day in self.days(fraud_type) if day not in except_days]
+        found = []
+        for start in range(0, len(days), _DAYS_AT_A_TIME):
+            block = days[start : start + _DAYS_AT_A_TIME]
+            table = pa.concat_tables(self._tables(fraud_type, "events", block, schema.names))
             found.append(table.filter(pc.is_in(table["transaction_id"], transaction_ids)))
-        return from_arrow(pa.concat_tables(found))
+        return from_arrow(pa.concat_tables(found) if found else schema.empty_table())
 
     def _path(self, fraud_type: FraudType, stream: Stream, day: dt.date) -> str:
         folder = f"{self._root}/{fraud_type.name}/{stream}/{PARTITION[stream]}={day.isoformat()}"

@@ -1,0 +1,216 @@
+"""From raw batches to the event log: check, settle duplicates, set aside, write.
+
+Two ways in. `append` adds what a source has, piece by piece, to whatever is there: for files
+a person hands over. `replace_transactions` and `replace_labels` write whole days: for
+scheduled runs, which may be repeated. Either way every row ends up accepted, quarantined
+with a reason, or dropped as the exact duplicate of another.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+
+import pandas as pd
+import pyarrow as pa
+
+from feature_store.lake import Lake
+from feature_store.schema import empty_frame
+from fraud.domain.fraud_type import FraudType
+from fraud.ledger.pool import transaction
+from fraud.ledger.quarantine import RefusedRow, quarantine_rows
+from orchestration.ingest_report import IngestReport
+from orchestration.sources.batch import Batch, BrokenRow, Source
+from orchestration.sources.duplicates import settle, suspects
+from orchestration.sources.label_validation import check_labels
+from orchestration.sources.validation import QUARANTINE_COLUMNS, check_transactions, quarantine
+
+Quarantine = Callable[[str, pd.DataFrame], None]
+"""Keeps refused rows (`row_number, field, reason, raw`) of a source, by its name."""
+
+LABEL_KEY = ["transaction_id", "is_fraud", "reported_at", "source"]
+
+
+def into_ledger(url: str, fraud_type: FraudType, ingest_id: str) -> Quarantine:
+    """A quarantine in the ledger at `url`; `ingest_id` names the run."""
+
+    def keep(source: str, rows: pd.DataFrame) -> None:
+        if rows.empty:
+            return
+        refused = (
+            RefusedRow(number, raw, reason)
+            for number, raw, reason in zip(
+                rows["row_number"], rows["raw"], rows["reason"], strict=True
+            )
+        )
+        with transaction(url) as cursor:
+            quarantine_rows(cursor, fraud_type.name, source, ingest_id, refused)
+
+    return keep
+
+
+def append(
+    source: Source,
+    fraud_type: FraudType,
+    lake: Lake,
+    keep: Quarantine,
+    now: dt.datetime,
+    progress: Callable[[IngestReport], None] = lambda report: None,
+) -> IngestReport:
+    """Add all rows of a source to the log; a repetition finds only duplicates.
+
+    Args:
+        source: where they come from.
+        fraud_type: what they are.
+        lake: the log.
+        keep: where refused rows go.
+        now: the time of the ingest.
+        progress: called after every piece.
+    """
+    report = IngestReport()
+    known = lake.transaction_ids(fraud_type)
+    for batch in source.batches():
+        report.rows_in += len(batch.transactions) + len(batch.broken)
+        accepted, refused = _checked(fraud_type, batch, now)
+        is_suspect = suspects(accepted["transaction_id"], known)
+        fresh = accepted
+        if is_suspect.any():
+            ids = pa.array(accepted["transaction_id"][is_suspect], pa.string())
+            fresh, contradicting = _settled(accepted, lake.find(fraud_type, ids), report)
+            refused = pd.concat([refused, contradicting], ignore_index=True)
+        keep(source.name, refused)
+        report.saw(lake.append(fraud_type, "events", fresh))
+        known = pa.concat_arrays([known, pa.array(fresh["transaction_id"], pa.string())])
+        _count(report, fresh, refused)
+        _append_labels(source, batch, fraud_type, lake, keep, now, report)
+        progress(report)
+    return report
+
+
+def replace_transactions(
+    source: Source,
+    fraud_type: FraudType,
+    lake: Lake,
+    keep: Quarantine,
+    now: dt.datetime,
+    days: list[dt.date],
+) -> IngestReport:
+    """Write the transactions that were observed on some days, all of them or none.
+
+    Rows of the source that were observed on other days are not in the report.
+    """
+    report = IngestReport()
+    pieces, refusals = [], []
+    for batch in source.batches(days[0], days[-1]):
+        accepted, refused = _checked(fraud_type, batch, now)
+        within = accepted["observed_at"].dt.date.isin(days)
+        report.rows_in += len(batch.transactions) + len(batch.broken) - int((~within).sum())
+        pieces.append(accepted[within])
+        refusals.append(refused)
+    rows = _stacked(pieces, empty_frame(fraud_type, "events").drop(columns="seq"))
+    refused = _stacked(refusals, pd.DataFrame(columns=list(QUARANTINE_COLUMNS)))
+    is_suspect = suspects(rows["transaction_id"], lake.transaction_ids(fraud_type, set(days)))
+    if is_suspect.any():
+        ids = pa.array(rows["transaction_id"][is_suspect], pa.string())
+        earlier = lake.find(fraud_type, ids, set(days))
+        rows, contradicting = _settled(rows, earlier, report)
+        refused = pd.concat([refused, contradicting], ignore_index=True)
+    keep(source.name, refused)
+    by_day = dict(iter(rows.groupby(rows["observed_at"].dt.date)))
+    for day in days:
+        lake.write_events(fraud_type, day, by_day.get(day, rows.iloc[:0]))
+    _count(report, rows, refused)
+    report.saw(by_day)
+    return report
+
+
+def replace_labels(
+    source: Source,
+    fraud_type: FraudType,
+    lake: Lake,
+    keep: Quarantine,
+    now: dt.datetime,
+    days: list[dt.date],
+) -> IngestReport:
+    """Write the labels that were reported on some days; see `replace_transactions`."""
+    report = IngestReport()
+    pieces = []
+    for batch in source.batches(days[0], days[-1]):
+        verdict = check_labels(batch.labels, now)
+        within = verdict.accepted["reported_at"].dt.date.isin(days)
+        report.labels_in += len(batch.labels) - int((~within).sum())
+        pieces.append(verdict.accepted[within])
+        _count_labels(report, verdict.quarantined)
+        keep(f"{source.name} (labels)", verdict.quarantined)
+    labels = _stacked(pieces, empty_frame(fraud_type, "labels").drop(columns="seq"))
+    distinct = labels.drop_duplicates(LABEL_KEY)
+    by_day = dict(iter(distinct.groupby(distinct["reported_at"].dt.date)))
+    for day in days:
+        lake.write_labels(fraud_type, day, by_day.get(day, distinct.iloc[:0]))
+    report.labels = len(distinct)
+    report.labels_duplicate = len(labels) - len(distinct)
+    report.saw(by_day)
+    return report
+
+
+def _checked(
+    fraud_type: FraudType, batch: Batch, now: dt.datetime
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    verdict = check_transactions(fraud_type, batch.transactions, now)
+    if not batch.broken:
+        return verdict.accepted, verdict.quarantined
+    broken = pd.DataFrame([_refusal(row) for row in batch.broken])
+    return verdict.accepted, pd.concat([verdict.quarantined, broken], ignore_index=True)
+
+
+def _refusal(row: BrokenRow) -> dict[str, object]:
+    cells = (row.row_number, "row", row.reason, {"text": row.text})
+    return dict(zip(QUARANTINE_COLUMNS, cells, strict=True))
+
+
+def _settled(
+    rows: pd.DataFrame, earlier: pd.DataFrame, report: IngestReport
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that are news, and those that contradict an earlier one."""
+    settled = settle(rows, earlier)
+    report.rows_duplicate += int(settled.is_equal.sum())
+    return rows[settled.is_new], quarantine(rows, settled.problems)
+
+
+def _append_labels(
+    source: Source,
+    batch: Batch,
+    fraud_type: FraudType,
+    lake: Lake,
+    keep: Quarantine,
+    now: dt.datetime,
+    report: IngestReport,
+) -> None:
+    if batch.labels.empty:
+        return
+    verdict = check_labels(batch.labels, now)
+    accepted = verdict.accepted
+    days = accepted["reported_at"].dt.date
+    earlier = lake.labels(fraud_type, days.min(), days.max()) if len(accepted) else accepted
+    both = pd.concat([earlier[LABEL_KEY], accepted[LABEL_KEY]])
+    is_new = ~both.duplicated().to_numpy()[len(earlier) :]
+    lake.append(fraud_type, "labels", accepted[is_new])
+    keep(f"{source.name} (labels)", verdict.quarantined)
+    report.labels_in += len(batch.labels)
+    report.labels += int(is_new.sum())
+    report.labels_duplicate += int((~is_new).sum())
+    _count_labels(report, verdict.quarantined)
+
+
+def _count(report: IngestReport, accepted: pd.DataFrame, refused: pd.DataFrame) -> None:
+    report.rows_accepted += len(accepted)
+    report.rows_quarantined += len(refused)
+    report.refused_for.update(refused["field"])
+
+
+def _count_labels(report: IngestReport, refused: pd.DataFrame) -> None:
+    report.labels_quarantined += len(refused)
+    report.refused_for.update(refused["field"])
+
+
+def _stacked(pieces: list[pd.DataFrame], empty: pd.DataFrame) -> pd.DataFrame:
+    filled = [piece for piece in pieces if len(piece)]
+    return pd.concat(filled) if filled else empty

@@ -1,0 +1,239 @@
+import datetime as dt
+import io
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from feature_store.lake import Lake
+from fraud.domain.errors import InvalidField
+from fraud.ledger.pool import transaction
+from fraud.settings import load_settings
+from fraud.types.credit_card import CREDIT_CARD
+from orchestration.history import history_start, partitions_start
+from orchestration.ingest import ingest_file
+from orchestration.ingest_report import IngestReport
+from orchestration.intake import (
+    append,
+    into_ledger,
+    replace_labels,
+    replace_transactions,
+)
+from orchestration.sources.batch import Batch
+from orchestration.sources.simulated import SimulatedSource
+from orchestration.sources.simulator.credit_card import CreditCardSimulation
+
+NOW = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
+DAYS = [dt.date(2026, 3, 5), dt.date(2026, 3, 6)]
+BODY: dict[str, Any] = {
+    "timestamp": "2026-03-05T10:00:00Z",
+    "amount": 10.0,
+    "user_id": "u",
+    "merchant_id": "m",
+    "merchant_category": "fuel",
+}
+
+
+class GivenSource:
+    """A source made of the rows a test gives it."""
+
+    name = "given"
+    size = None
+
+    def __init__(
+        self, *pieces: list[dict[str, Any]], labels: Sequence[tuple[Any, ...]] = ()
+    ) -> None:
+        self.pieces = pieces
+        self.told = pd.DataFrame(
+            list(labels), columns=["transaction_id", "is_fraud", "reported_at", "source"]
+        )
+
+    def batches(self, first: object = None, last: object = None) -> Any:
+        start = 1
+        for piece in self.pieces:
+            rows = pd.DataFrame([BODY | row for row in piece])
+            rows.index = pd.RangeIndex(start, start + len(rows))
+            start += len(rows)
+            yield Batch(rows, self.told if start == 1 + len(rows) else self.told.iloc[:0])
+
+
+class Refused:
+    """Remembers what was refused."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int, str]] = []
+
+    def __call__(self, source: str, rows: pd.DataFrame) -> None:
+        self.rows += [
+            (source, number, reason)
+            for number, reason in zip(rows["row_number"], rows["reason"], strict=True)
+        ]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def row(name: str, **change: Any) -> dict[str, Any]:
+    return {"transaction_id": name} | change
+
+
+def test_equal_rows_are_dropped_and_contradictions_refused(lake: Lake) -> None:
+    pieces = (
+        [row("a"), row("a"), row("b"), row("b", amount=11.0), row("c", amount=-1.0)],
+        [row("a", observed_at="2026-03-05T12:00:00Z"), row("b", user_id="v"), row("d")],
+    )
+    refused = Refused()
+    report = append(GivenSource(*pieces), CREDIT_CARD, lake, refused, NOW)
+    assert sorted(lake.events(CREDIT_CARD)["transaction_id"]) == ["a", "b", "d"]
+    assert (report.rows_in, report.rows_accepted, report.rows_duplicate) == (8, 3, 2)
+    assert (report.rows_quarantined, report.rows_lost) == (3, 0)
+    assert [number for _, number, _ in refused.rows] == [5, 4, 7]
+    assert "'b' was used before, with another amount_minor" in refused.rows[1][2]
+    assert "another user_id" in refused.rows[2][2]
+    assert report.refused_for == {"transaction_id": 2, "amount": 1}
+
+
+def test_a_second_ingest_finds_only_duplicates(lake: Lake) -> None:
+    source = GivenSource([row("a"), row("b")], labels=[("a", 1, "2026-03-06", "analyst")] * 2)
+    first = append(source, CREDIT_CARD, lake, Refused(), NOW)
+    before = lake.events(CREDIT_CARD)
+    second = append(source, CREDIT_CARD, lake, Refused(), NOW)
+    assert (first.rows_accepted, first.labels, first.labels_duplicate) == (2, 1, 1)
+    assert (second.rows_accepted, second.rows_duplicate) == (0, 2)
+    assert (second.labels, second.labels_duplicate, second.labels_lost) == (0, 2, 0)
+    pd.testing.assert_frame_equal(lake.events(CREDIT_CARD), before)
+    assert len(lake.labels(CREDIT_CARD)) == 1
+
+
+def test_replacing_days_leaves_other_days_alone_and_can_be_repeated(lake: Lake) -> None:
+    append(
+        GivenSource([row("old", timestamp="2026-03-04T10:00:00Z")]),
+        CREDIT_CARD,
+        lake,
+        Refused(),
+        NOW,
+    )
+    append(GivenSource([row("stale")]), CREDIT_CARD, lake, Refused(), NOW)
+    rows = [row("a"), row("old", amount=2.0), row("far", timestamp="2026-03-08T10:00:00Z")]
+    for _ in range(2):
+        refused = Refused()
+        report = replace_transactions(GivenSource(rows), CREDIT_CARD, lake, refused, NOW, DAYS)
+        assert (report.rows_in, report.rows_accepted, report.rows_lost) == (2, 1, 0)
+        assert "old" in refused.rows[0][2], "an id used on a day that is not replaced"
+    assert lake.events(CREDIT_CARD)["transaction_id"].tolist() == ["old", "a"]
+    assert lake.days(CREDIT_CARD) == [dt.date(2026, 3, 4), *DAYS], "also the day without events"
+
+
+def test_labels_that_say_nothing_usable_are_refused(lake: Lake) -> None:
+    told = [
+        ("a", True, "2026-03-06T10:00:00Z", "chargeback"),
+        ("a", True, "2026-03-06T10:00:00Z", "chargeback"),
+        ("b", "perhaps", "2026-03-06T10:00:00Z", "chargeback"),
+        ("c", True, "2026-03-11T10:00:00Z", "chargeback"),
+        ("d", True, "2026-03-06T10:00:00Z", "gossip"),
+        ("e e", True, "2026-03-06T10:00:00Z", "analyst"),
+        ("f", True, None, "analyst"),
+        ("g", False, "2026-03-09T10:00:00Z", "analyst"),
+    ]
+    refused = Refused()
+    source = GivenSource([row("a")], labels=told)
+    report = replace_labels(source, CREDIT_CARD, lake, refused, NOW, DAYS)
+    assert (report.labels_in, report.labels, report.labels_duplicate) == (7, 1, 1)
+    assert (report.labels_quarantined, report.labels_lost) == (5, 0)
+    reasons = [reason for _, _, reason in refused.rows]
+    for reason, word in zip(
+        reasons,
+        ["is_fraud 'perhaps'", "in the future", "gossip", "'e e'", "reported_at"],
+        strict=True,
+    ):
+        assert word in reason
+
+
+def test_nothing_is_ever_lost(lake: Lake, tmp_path: Path) -> None:
+    """Random spoiling of a simulated day: the account always adds up, piece by piece."""
+    world = CreditCardSimulation(start=DAYS[0], days=2, customers=60, merchants=120)
+    for batch in SimulatedSource(world).batches():
+        records = batch.transactions.astype(object).to_dict("records")
+    rows = [{str(name): cell for name, cell in record.items()} for record in records]
+    rng = random.Random(5)
+    for each in rng.sample(rows, 40):
+        each[rng.choice(["amount", "user_id", "timestamp", "country"])] = rng.choice(
+            [None, "?", -1, "", 1e12]
+        )
+    rows += [dict(each) for each in rng.sample(rows, 20)]
+    rng.shuffle(rows)
+    cuts = sorted(rng.sample(range(1, len(rows)), 3))
+    pieces = [rows[a:b] for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
+    source = GivenSource(*pieces)
+    refused = Refused()
+    report = append(source, CREDIT_CARD, lake, refused, NOW)
+    assert report.rows_in == len(rows)
+    assert report.rows_lost == 0
+    assert report.rows_quarantined == len(refused.rows) > 0
+    assert report.rows_accepted == len(lake.events(CREDIT_CARD))
+    again = Lake(str(tmp_path / "again"))
+    replaced = replace_transactions(GivenSource(rows), CREDIT_CARD, again, Refused(), NOW, DAYS)
+    assert replaced.rows_lost == 0
+
+
+def test_refused_rows_are_kept_in_the_ledger(lake: Lake, ledger_url: str) -> None:
+    keep = into_ledger(ledger_url, CREDIT_CARD, "run-1")
+    bad = row("c", amount=float("inf"), user_id="a\0b")
+    append(GivenSource([row("a"), bad]), CREDIT_CARD, lake, keep, NOW)
+    with transaction(ledger_url) as cursor:
+        cursor.execute("SELECT fraud_type, source, row_number, raw, reason FROM quarantine")
+        ((fraud_type, source, number, raw, reason),) = cursor.fetchall()
+    assert (fraud_type, source, number) == ("credit_card", "given", 2)
+    assert raw["transaction_id"] == "c"
+    assert reason.startswith("amount inf")
+
+
+def test_ingesting_a_file_by_hand(tmp_path: Path, ledger_url: str) -> None:
+    settings = load_settings(run_dir=tmp_path / "run", database_url=ledger_url)
+    file, mapping = tmp_path / "shop.csv", tmp_path / "shop.yaml"
+    file.write_text("id,at,eur,u,m,bad\n1,2020-05-01,1.50,u,m,1\n2,2020-05-03,x,u,m,0\n")
+    mapping.write_text(
+        "transaction: {transaction_id: id, timestamp: at, amount: eur, user_id: u,\n"
+        "  merchant_id: m, merchant_category: {constant: fuel}}\n"
+        "label: {is_fraud: bad, report_delay: 7d}\n"
+    )
+    shown = io.StringIO()
+    report = ingest_file(
+        settings, "credit_card", file, mapping, console=Console(file=shown, width=100), now=NOW
+    )
+    assert isinstance(report, IngestReport)
+    assert (report.rows_in, report.rows_accepted, report.rows_quarantined) == (2, 1, 1)
+    assert (report.labels, report.first_day) == (1, dt.date(2020, 5, 1))
+    assert "Ingested shop.csv" in shown.getvalue()
+    events = Lake(settings.lake_url).events(CREDIT_CARD)
+    assert events["amount_minor"].tolist() == [150]
+    today = NOW.date()
+    assert partitions_start(settings, CREDIT_CARD, today) == dt.date(2020, 5, 1)
+    assert history_start(settings, CREDIT_CARD, today) == today - dt.timedelta(
+        settings.history_days
+    )
+    later = today + dt.timedelta(days=30)
+    assert history_start(settings, CREDIT_CARD, later).month == 10, "fixed the first time"
+
+
+def test_a_missing_column_stops_an_ingest_before_anything_is_written(
+    tmp_path: Path, ledger_url: str
+) -> None:
+    settings = load_settings(run_dir=tmp_path / "run", database_url=ledger_url)
+    file = tmp_path / "rows.csv"
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(InvalidField, match="TRANSACTION_ID: the mapping names this column"):
+        ingest_file(
+            settings,
+            "credit_card",
+            file,
+            Path("examples/handbook.yaml"),
+            console=Console(quiet=True),
+        )
+    assert Lake(settings.lake_url).days(CREDIT_CARD) == []
