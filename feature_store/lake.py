@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from feature_store.observation import check_numbers, number_observations
+from feature_store.observation import Ints, check_numbers, number_observations
 from feature_store.schema import arrow_schema, from_arrow, to_arrow
 from fraud.domain.errors import ContractError
 from fraud.domain.event import to_us
@@ -53,12 +53,12 @@ class Lake:
         Args:
             fraud_type: whose events they are.
             day: the UTC day all of `observed_at` falls on.
-            frame: canonical columns in the order of the source; `seq` is given to rows that
-                bring none, and an existing one is kept.
+            frame: canonical columns in the order of the source. Rows whose `seq` is null or
+                absent are numbered by `observed_at`; a given number is kept, and it alone says
+                which day the row belongs to.
 
         Raises:
-            ContractError: a row belongs to another day, an id occurs twice, or a given `seq`
-                does not rise within the day.
+            ContractError: a row belongs to another day, or an id or a given `seq` occurs twice.
         """
         if not frame["transaction_id"].is_unique:
             twice = frame["transaction_id"][frame["transaction_id"].duplicated()].iloc[0]
@@ -72,23 +72,22 @@ class Lake:
         """Replace the labels reported on a day; returns how many there are now.
 
         Raises:
-            ContractError: a row belongs to another day, or a given `seq` does not rise.
+            ContractError: a row belongs to another day, or a given `seq` occurs twice.
         """
         return self._write(fraud_type, "labels", day, frame)
 
     def append(self, fraud_type: FraudType, stream: Stream, frame: pd.DataFrame) -> list[dt.date]:
         """Add rows to the days they belong to; returns those days.
 
-        The days concerned are numbered again, earlier rows first among equal times, so that
-        a source read in pieces ends up as if it had been read in one.
+        Rows that are there keep their numbers; new ones take the next free ones, so that a
+        source read in pieces ends up in the order it would have if it had been read in one.
         """
         days = frame[MOMENT[stream]].dt.date
         touched: list[dt.date] = []
         for day, rows in frame.groupby(days, sort=True):
             assert isinstance(day, dt.date)
             earlier = self._read(fraud_type, stream, day, day, None)
-            parts = [part.drop(columns="seq", errors="ignore") for part in (earlier, rows)]
-            merged = pd.concat([part for part in parts if len(part)], ignore_index=True)
+            merged = pd.concat([part for part in (earlier, rows) if len(part)], ignore_index=True)
             if stream == "events":
                 self.write_events(fraud_type, day, merged)
             else:
@@ -165,20 +164,21 @@ class Lake:
     def _write(
         self, fraud_type: FraudType, stream: Stream, day: dt.date, frame: pd.DataFrame
     ) -> int:
-        moment = frame[MOMENT[stream]]
-        if "seq" in frame.columns:
-            frame = frame.sort_values("seq", kind="stable")
-            check_numbers(frame["seq"].to_numpy(), day, f"{fraud_type.name} {stream}")
-        else:
-            frame = frame.sort_values(MOMENT[stream], kind="stable")
-            observed = frame[MOMENT[stream]].astype("datetime64[us, UTC]")
-            observed_us = observed.to_numpy("datetime64[us]").astype(np.int64)
-            frame = frame.assign(seq=number_observations(observed_us, day))
-        if not (moment.dt.date == day).all():
+        what = f"{fraud_type.name} {stream}"
+        frame = frame.sort_values(MOMENT[stream], kind="stable")
+        given = frame.get("seq", pd.Series(None, frame.index, dtype="Int64")).astype("Int64")
+        has_seq = given.notna().to_numpy(bool)
+        if not (frame[MOMENT[stream]][~has_seq].dt.date == day).all():
             raise ContractError(
-                f"{fraud_type.name}: {stream} of another day were given for {day}.",
+                f"{what} of another day were given for {day}.",
                 remedy=f"Write each row on the UTC day of its {MOMENT[stream]}.",
             )
+        observed = frame[MOMENT[stream]].astype("datetime64[us, UTC]").to_numpy("datetime64[us]")
+        taken: Ints = np.sort(given[has_seq].to_numpy(np.int64))
+        check_numbers(taken, day, what)
+        seq = given.to_numpy(np.int64, na_value=0)
+        seq[~has_seq] = number_observations(observed.astype(np.int64)[~has_seq], day, taken)
+        frame = frame.assign(seq=seq).sort_values("seq")
         self._replace(self._path(fraud_type, stream, day), to_arrow(fraud_type, stream, frame))
         return len(frame)
 

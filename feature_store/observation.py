@@ -23,17 +23,22 @@ def day_start_us(day: dt.date) -> int:
     return to_us(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC))
 
 
-def number_observations(observed_us: Ints, day: dt.date) -> Ints:
+def number_observations(observed_us: Ints, day: dt.date, taken: Ints | None = None) -> Ints:
     """Strictly rising observation numbers of one day's rows, shape (n,).
 
     Args:
         observed_us: times of observation, not falling.
         day: the UTC day they lie in.
+        taken: numbers that other rows of the day have already, rising.
     """
-    place = np.arange(len(observed_us), dtype=np.int64)
-    forward = np.maximum.accumulate(observed_us - place) + place
-    latest = day_start_us(day) + DAY_US - len(observed_us) + place
-    return np.minimum(forward, latest)
+    taken = np.empty(0, np.int64) if taken is None else taken
+    # Counted without the taken numbers, the free ones have no gaps.
+    counted = observed_us - np.searchsorted(taken, observed_us)
+    place = np.arange(len(counted), dtype=np.int64)
+    forward = np.maximum.accumulate(counted - place) + place
+    latest = day_start_us(day) + DAY_US - len(taken) - len(counted) + place
+    free = np.minimum(forward, latest)
+    return free + np.searchsorted(taken - np.arange(len(taken)), free, side="right")
 
 
 def check_numbers(seq: Ints, day: dt.date, what: str) -> None:

@@ -78,3 +78,9 @@ def from_arrow(table: Any) -> pd.DataFrame:
 def empty_frame(fraud_type: FraudType, stream: Literal["events", "labels"]) -> pd.DataFrame:
     """A frame of the stream with no rows."""
     return from_arrow(arrow_schema(fraud_type, stream).empty_table())
+
+
+def text_array(texts: pd.Series) -> pa.StringArray:
+    """A text column as one Arrow array."""
+    array = pa.array(texts.astype("string[pyarrow]"), pa.string(), from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

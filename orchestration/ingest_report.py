@@ -17,10 +17,12 @@ class IngestReport:
         rows_accepted: written to the log.
         rows_quarantined: refused, with a reason.
         rows_duplicate: equal to a transaction seen before.
+        rows_served: events the platform itself decided on, added beside them.
         labels_in: labels that came.
         labels: written to the log.
         labels_quarantined: refused, with a reason.
         labels_duplicate: equal to a label seen before.
+        labels_served: labels reported to the platform itself, added beside them.
         first_day: first day on which an accepted transaction was observed.
         last_day: the last one.
         refused_for: refused rows and labels by the field at fault.
@@ -30,10 +32,12 @@ class IngestReport:
     rows_accepted: int = 0
     rows_quarantined: int = 0
     rows_duplicate: int = 0
+    rows_served: int = 0
     labels_in: int = 0
     labels: int = 0
     labels_quarantined: int = 0
     labels_duplicate: int = 0
+    labels_served: int = 0
     first_day: dt.date | None = None
     last_day: dt.date | None = None
     refused_for: Counter[str] = field(default_factory=Counter)

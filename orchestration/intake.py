@@ -13,12 +13,14 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_store.lake import Lake
-from feature_store.schema import empty_frame
+from feature_store.schema import empty_frame, text_array
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import transaction
 from fraud.ledger.quarantine import RefusedRow, quarantine_rows
 from orchestration.ingest_report import IngestReport
+from orchestration.served import days_of
 from orchestration.sources.batch import Batch, BrokenRow, Source
+from orchestration.sources.coercion import Mask
 from orchestration.sources.duplicates import settle, suspects
 from orchestration.sources.label_validation import check_labels
 from orchestration.sources.validation import QUARANTINE_COLUMNS, check_transactions, quarantine
@@ -73,12 +75,12 @@ def append(
         is_suspect = suspects(accepted["transaction_id"], known)
         fresh = accepted
         if is_suspect.any():
-            ids = pa.array(accepted["transaction_id"][is_suspect], pa.string())
+            ids = text_array(accepted["transaction_id"][is_suspect])
             fresh, contradicting = _settled(accepted, lake.find(fraud_type, ids), report)
             refused = pd.concat([refused, contradicting], ignore_index=True)
         keep(source.name, refused)
         report.saw(lake.append(fraud_type, "events", fresh))
-        known = pa.concat_arrays([known, pa.array(fresh["transaction_id"], pa.string())])
+        known = pa.concat_arrays([known, text_array(fresh["transaction_id"])])
         _count(report, fresh, refused)
         _append_labels(source, batch, fraud_type, lake, keep, now, report)
         progress(report)
@@ -92,12 +94,22 @@ def replace_transactions(
     keep: Quarantine,
     now: dt.datetime,
     days: list[dt.date],
+    served: pd.DataFrame | None = None,
 ) -> IngestReport:
-    """Write the transactions that were observed on some days, all of them or none.
+    """Write the transactions that were observed on some days, all of them.
 
-    Rows of the source that were observed on other days are not in the report.
+    Args:
+        source: where they come from; what it observed on other days is left out of the report.
+        fraud_type: what they are.
+        lake: the log.
+        keep: where refused rows go.
+        now: the time of the ingest.
+        days: which days to replace, in order and without a gap.
+        served: numbered events the platform itself decided on in those days; they come first.
     """
     report = IngestReport()
+    empty = empty_frame(fraud_type, "events")
+    served = empty if served is None else served
     pieces, refusals = [], []
     for batch in source.batches(days[0], days[-1]):
         accepted, refused = _checked(fraud_type, batch, now)
@@ -105,20 +117,22 @@ def replace_transactions(
         report.rows_in += len(batch.transactions) + len(batch.broken) - int((~within).sum())
         pieces.append(accepted[within])
         refusals.append(refused)
-    rows = _stacked(pieces, empty_frame(fraud_type, "events").drop(columns="seq"))
+    rows = _stacked(pieces, empty.drop(columns="seq"))
     refused = _stacked(refusals, pd.DataFrame(columns=list(QUARANTINE_COLUMNS)))
-    is_suspect = suspects(rows["transaction_id"], lake.transaction_ids(fraud_type, set(days)))
+    others = lake.transaction_ids(fraud_type, set(days))
+    known = pa.concat_arrays([others, text_array(served["transaction_id"])])
+    is_suspect = suspects(rows["transaction_id"], known)
     if is_suspect.any():
-        ids = pa.array(rows["transaction_id"][is_suspect], pa.string())
-        earlier = lake.find(fraud_type, ids, set(days))
+        ids = text_array(rows["transaction_id"][is_suspect])
+        earlier = _stacked([served, lake.find(fraud_type, ids, set(days))], empty)
         rows, contradicting = _settled(rows, earlier, report)
         refused = pd.concat([refused, contradicting], ignore_index=True)
     keep(source.name, refused)
-    by_day = dict(iter(rows.groupby(rows["observed_at"].dt.date)))
-    for day in days:
-        lake.write_events(fraud_type, day, by_day.get(day, rows.iloc[:0]))
+    for day, events in _by_day(rows, "observed_at", served, days, empty).items():
+        lake.write_events(fraud_type, day, events)
+        report.saw([day] if len(events) else [])
     _count(report, rows, refused)
-    report.saw(by_day)
+    report.rows_served = len(served)
     return report
 
 
@@ -129,9 +143,12 @@ def replace_labels(
     keep: Quarantine,
     now: dt.datetime,
     days: list[dt.date],
+    served: pd.DataFrame | None = None,
 ) -> IngestReport:
     """Write the labels that were reported on some days; see `replace_transactions`."""
     report = IngestReport()
+    empty = empty_frame(fraud_type, "labels")
+    served = empty if served is None else served
     pieces = []
     for batch in source.batches(days[0], days[-1]):
         verdict = check_labels(batch.labels, now)
@@ -140,15 +157,35 @@ def replace_labels(
         pieces.append(verdict.accepted[within])
         _count_labels(report, verdict.quarantined)
         keep(f"{source.name} (labels)", verdict.quarantined)
-    labels = _stacked(pieces, empty_frame(fraud_type, "labels").drop(columns="seq"))
-    distinct = labels.drop_duplicates(LABEL_KEY)
-    by_day = dict(iter(distinct.groupby(distinct["reported_at"].dt.date)))
-    for day in days:
-        lake.write_labels(fraud_type, day, by_day.get(day, distinct.iloc[:0]))
-    report.labels = len(distinct)
-    report.labels_duplicate = len(labels) - len(distinct)
-    report.saw(by_day)
+    labels = _stacked(pieces, empty.drop(columns="seq"))
+    is_new = _are_new(labels, served)
+    for day, rows in _by_day(labels[is_new], "reported_at", served, days, empty).items():
+        lake.write_labels(fraud_type, day, rows)
+        report.saw([day] if len(rows) else [])
+    report.labels = int(is_new.sum())
+    report.labels_duplicate = len(labels) - report.labels
+    report.labels_served = len(served)
     return report
+
+
+def _by_day(
+    rows: pd.DataFrame,
+    moment: str,
+    served: pd.DataFrame,
+    days: list[dt.date],
+    empty: pd.DataFrame,
+) -> dict[dt.date, pd.DataFrame]:
+    """Rows of a source and of the platform itself, by the day they were observed."""
+    given = dict(iter(rows.groupby(rows[moment].dt.date)))
+    numbered = dict(iter(served.groupby(days_of(served["seq"]))))
+    return {day: _stacked([numbered.get(day, empty), given.get(day, empty)], empty) for day in days}
+
+
+def _are_new(labels: pd.DataFrame, earlier: pd.DataFrame) -> Mask:
+    """Which labels are neither among earlier ones nor told twice, (n,)."""
+    both = pd.concat([earlier[LABEL_KEY], labels[LABEL_KEY]])
+    is_new: Mask = ~both.duplicated().to_numpy(bool)[len(earlier) :]
+    return is_new
 
 
 def _checked(
@@ -190,8 +227,7 @@ def _append_labels(
     accepted = verdict.accepted
     days = accepted["reported_at"].dt.date
     earlier = lake.labels(fraud_type, days.min(), days.max()) if len(accepted) else accepted
-    both = pd.concat([earlier[LABEL_KEY], accepted[LABEL_KEY]])
-    is_new = ~both.duplicated().to_numpy()[len(earlier) :]
+    is_new = _are_new(accepted, earlier)
     lake.append(fraud_type, "labels", accepted[is_new])
     keep(f"{source.name} (labels)", verdict.quarantined)
     report.labels_in += len(batch.labels)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from feature_store.schema import text_array
 from orchestration.sources.coercion import Mask
 from orchestration.sources.reasons import Problem, said
 
@@ -33,8 +33,7 @@ class Settled:
 
 def suspects(transaction_ids: pd.Series, known: Any) -> Mask:
     """Rows whose id occurs among `known` (a pyarrow string array) or twice among themselves."""
-    ids = pa.array(transaction_ids.astype("string[pyarrow]"), pa.string())
-    is_known = pc.is_in(ids, value_set=known).to_numpy(zero_copy_only=False)
+    is_known = pc.is_in(text_array(transaction_ids), value_set=known).to_numpy(zero_copy_only=False)
     mask: Mask = is_known | transaction_ids.duplicated(keep=False).to_numpy(bool)
     return mask
 

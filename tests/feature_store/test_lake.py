@@ -131,11 +131,21 @@ def test_a_field_the_type_gained_later_is_null_in_older_days(tmp_path: Path) -> 
     assert lake.events(CREDIT_CARD)["country"].isna().all()
 
 
+def test_rows_that_have_a_number_keep_it_and_the_others_step_aside(lake: Lake) -> None:
+    ten = day_start_us(DAY) + 10 * 3_600_000_000
+    times = ["10:00:00", "10:00:00", "10:00:00", "10:00:00", f"{NEXT}T00:00:00"]
+    seq = pd.array([None, ten, None, ten + 2, ten - 1], "Int64")
+    lake.write_events(CREDIT_CARD, DAY, events(times, seq=seq))
+    back = lake.events(CREDIT_CARD)
+    assert back["transaction_id"].tolist() == ["t4", "t1", "t0", "t3", "t2"]
+    assert (back["seq"] - ten).tolist() == [-1, 0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("frame", "complaint"),
     [
         (events(["10:00:00", "11:00:00"], ["same", "same"]), "same occurs twice"),
-        (events([f"{NEXT}T10:00:00"]), "another day"),
+        (events([f"{NEXT}T10:00:00"]), "of another day"),
         (events(["10:00:00"]).drop(columns="user_id"), "lacks user_id"),
         (events(["10:00:00"], amount_minor="much"), "amount_minor"),
         (events(["10:00:00"], ids=[None]), "transaction_id"),
@@ -173,16 +183,24 @@ _OFFSETS = st.one_of(
 )
 
 
-@given(st.lists(_OFFSETS, max_size=30))
-def test_observation_numbers_rise_and_never_leave_their_day(offsets: list[int]) -> None:
-    start = day_start_us(DAY)
+@given(st.lists(_OFFSETS, max_size=30), st.sets(_OFFSETS, max_size=8))
+def test_observation_numbers_rise_and_never_leave_their_day(
+    offsets: list[int], others: set[int]
+) -> None:
+    start, end = day_start_us(DAY), day_start_us(DAY) + DAY_US
     observed = np.sort(np.array(offsets, dtype=np.int64)) + start
-    seq = number_observations(observed, DAY)
+    taken = np.sort(np.array(list(others), dtype=np.int64)) + start
+    seq = number_observations(observed, DAY, taken)
     assert (np.diff(seq) > 0).all()
-    assert ((seq >= start) & (seq < start + DAY_US)).all()
-    room = start + DAY_US - len(offsets)
-    expected = start - 1
-    for moment, number in zip(observed.tolist(), seq.tolist(), strict=True):
-        expected = max(moment, expected + 1)
-        if expected < room:
-            assert number == expected
+    assert ((seq >= start) & (seq < end)).all()
+    assert not np.isin(seq, taken).any()
+    # Slowly: the first free number at or after the observation, while the day has room.
+    expected: list[int] = []
+    latest = start - 1
+    for moment in observed.tolist():
+        latest = max(moment, latest + 1)
+        while latest in taken:
+            latest += 1
+        expected.append(latest)
+    if not expected or expected[-1] < end:
+        assert seq.tolist() == expected

@@ -1,5 +1,6 @@
 import datetime as dt
 import io
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,13 @@ import pytest
 from rich.console import Console
 
 from feature_store.lake import Lake
+from feature_store.observation import day_start_us
 from fraud.domain.errors import InvalidField
-from fraud.ledger.pool import transaction
+from fraud.domain.event import field_kinds, from_us
+from fraud.domain.label import Label
+from fraud.domain.windows import DAY_US
+from fraud.ledger.labels import upsert_labels
+from fraud.ledger.pool import ConnectionPool, transaction
 from fraud.settings import load_settings
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.history import history_start, partitions_start
@@ -23,6 +29,7 @@ from orchestration.intake import (
     replace_labels,
     replace_transactions,
 )
+from orchestration.served import served_events, served_labels
 from orchestration.sources.batch import Batch
 from orchestration.sources.simulated import SimulatedSource
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
@@ -128,6 +135,45 @@ def test_replacing_days_leaves_other_days_alone_and_can_be_repeated(lake: Lake) 
         assert "old" in refused.rows[0][2], "an id used on a day that is not replaced"
     assert lake.events(CREDIT_CARD)["transaction_id"].tolist() == ["old", "a"]
     assert lake.days(CREDIT_CARD) == [dt.date(2026, 3, 4), *DAYS], "also the day without events"
+
+
+def test_what_the_service_decided_comes_first_and_keeps_its_numbers(
+    lake: Lake, ledger_pool: ConnectionPool
+) -> None:
+    ten = day_start_us(DAYS[0]) + 10 * 3_600_000_000
+    fields: dict[str, str | None] = dict.fromkeys(field_kinds(CREDIT_CARD.transaction))
+    fields |= {"user_id": "u", "merchant_id": "m", "merchant_category": "fuel"}
+    with ledger_pool.transaction() as cursor:
+        for place, name in enumerate(["live", "same", "tomorrow"]):
+            seq = ten + place + (DAY_US * 5 if name == "tomorrow" else 0)
+            moment = from_us(ten)
+            cursor.execute(
+                "INSERT INTO transactions (transaction_id, timestamp, amount, user_id,"
+                " merchant_id, fraud_type, seq, observed_at, amount_minor, body_digest, fields)"
+                " VALUES (%s, %s, 10, 'u', 'm', 'credit_card', %s, %s, 1000, '', %s)",
+                (name, moment.replace(tzinfo=None), seq, from_us(seq), json.dumps(fields)),
+            )
+        told = [Label("same", True, ten + DAY_US, "analyst")]
+        upsert_labels(cursor, "credit_card", told, ten + DAY_US + 1)
+    events = served_events(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[-1])
+    assert events["transaction_id"].tolist() == ["live", "same"]
+    source = GivenSource(
+        [row("same"), row("new"), row("live", amount=99.0)],
+        labels=[("same", True, from_us(ten + DAY_US), "analyst")],
+    )
+    refused = Refused()
+    for _ in range(2):
+        report = replace_transactions(source, CREDIT_CARD, lake, refused, NOW, DAYS, events)
+        assert (report.rows_served, report.rows_accepted, report.rows_duplicate) == (2, 1, 1)
+        assert report.rows_lost == 0
+    assert "another amount_minor" in refused.rows[0][2]
+    back = lake.events(CREDIT_CARD)
+    assert back["transaction_id"].tolist() == ["live", "same", "new"]
+    assert (back["seq"] - ten).tolist() == [0, 1, 2]
+    labels = served_labels(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[-1])
+    known = replace_labels(source, CREDIT_CARD, lake, refused, NOW, DAYS, labels)
+    assert (known.labels_served, known.labels, known.labels_duplicate) == (1, 0, 1)
+    assert lake.labels(CREDIT_CARD)["seq"].tolist() == [ten + DAY_US + 1]
 
 
 def test_labels_that_say_nothing_usable_are_refused(lake: Lake) -> None:
