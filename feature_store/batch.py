@@ -10,7 +10,7 @@ from feature_store.online import EntityState, Layout
 from feature_store.plan import entity_plans
 from fraud.domain.aggregates import NONE, Aggregate, LastValue
 from fraud.domain.event import Event, field_kinds, text_id
-from fraud.domain.features import Floats, Ints, Texts, quantised_log_of
+from fraud.domain.features import Floats, Ints, Texts, quantised_log, quantised_log_of
 from fraud.domain.fraud_type import FraudType
 from fraud.types.registry import fraud_type
 
@@ -102,9 +102,11 @@ class BatchFeatures:
             aggregate: np.ascontiguousarray(table[:, place])
             for aggregate, place in layout.place.items()
         }
+        amount_minor = np.array([event.amount_minor for event in events], np.int64)
         inputs = ColumnInputs(
             np.array([event.event_time_us for event in events], np.int64),
-            np.array([event.amount_minor for event in events], np.int64),
+            amount_minor,
+            quantised_log(amount_minor),
             {field: _numbers(events, field) for field in layout.number_fields},
             {field: _texts(events, field) for field in layout.text_fields},
             {f: np.array([ids[f] for ids in self._ids], np.int64) for f in layout.changed},

@@ -1,13 +1,21 @@
 """A history as integer columns: what the offline kernels and the replay both start from."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from fraud.domain.aggregates import NONE, TileColumn
+from feature_store.inputs import ColumnInputs
+from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.errors import ContractError
 from fraud.domain.event import field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
+
+T = TypeVar("T")
 
 NEVER = np.iinfo(np.int64).max
 
@@ -41,36 +49,44 @@ class History:
             for f, kind in kinds.items()
             if kind != "text"
         }
+        self.amount_log = quantised_log(self.amount_minor)
+        self._value_ids: dict[str, Ints] = {}
         self._join_labels(events["transaction_id"], labels)
 
     def _join_labels(self, transaction_ids: pd.Series, labels: pd.DataFrame) -> None:
         """Each event's first fraud label that was observed after it; others do not act."""
         fraud = labels[labels["is_fraud"].to_numpy(bool)]
-        rows = pd.Index(transaction_ids).get_indexer(pd.Index(fraud["transaction_id"]))
-        seq = fraud["seq"].to_numpy(np.int64)
-        acts = (rows >= 0) & (seq > self.seq[rows] if self.size else False)
-        rows, seq, reported = rows[acts], seq[acts], as_us(fraud["reported_at"])[acts]
-        by_seq = np.argsort(seq, kind="stable")
-        rows, seq, reported = rows[by_seq], seq[by_seq], reported[by_seq]
+        fraud = fraud.sort_values("seq", kind="stable").reset_index(drop=True)
+        rows = _rows_of(transaction_ids, fraud["transaction_id"])
+        seq, reported = fraud["seq"].to_numpy(np.int64), as_us(fraud["reported_at"])
+        acts = rows >= 0
+        acts[acts] = seq[acts] > self.seq[rows[acts]]
+        rows, seq, reported = rows[acts], seq[acts], reported[acts]
         _, first = np.unique(rows, return_index=True)
         first.sort()
         self.label_row, self.label_seq, self.label_us = rows[first], seq[first], reported[first]
         self.fraud_known_seq = np.full(self.size, NEVER, np.int64)
         self.fraud_known_seq[self.label_row] = self.label_seq
 
-    def summed(self, column: TileColumn) -> Ints:
-        """What a tile column adds up, per event."""
-        if column == "count":
-            return np.ones(self.size, np.int64)
-        if column == "amount":
-            return self.amount_minor
-        log = quantised_log(self.amount_minor)
-        return log if column == "log" else log * log
-
     def value_ids(self, field: str) -> Ints:
-        texts = self.texts[field]
-        ids = np.array([*(text_id(value) for value in texts.values), NONE], np.int64)
-        return ids[texts.codes]
+        """A text field as the int64 that `LastValue` keeps, NONE where null."""
+        if field not in self._value_ids:
+            texts = self.texts[field]
+            ids = np.array([*(text_id(value) for value in texts.values), NONE], np.int64)
+            self._value_ids[field] = ids[texts.codes]
+        return self._value_ids[field]
+
+    def inputs(self, rows: Ints, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
+        """What features of these rows are finished from; columns are taken when asked for."""
+        return ColumnInputs(
+            self.time_us[rows],
+            self.amount_minor[rows],
+            self.amount_log[rows],
+            _Taken(lambda field: self.numbers[field][rows]),
+            _Taken(lambda field: self.texts[field]._replace(codes=self.texts[field].codes[rows])),
+            _Taken(lambda field: self.value_ids(field)[rows]),
+            aggregates,
+        )
 
     def entity_codes(self, entity: Entity) -> Ints:
         """A number per entity occurring, -1 where one of its fields is null."""
@@ -86,6 +102,18 @@ class History:
         return combined
 
 
+class _Taken(dict[str, T]):
+    """A mapping that makes each value when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, field: str) -> T:
+        self[field] = self._make(field)
+        return self[field]
+
+
 def as_us(column: pd.Series) -> Ints:
     """A time column as microseconds UTC."""
     return column.to_numpy("datetime64[us]").astype(np.int64)
@@ -96,8 +124,14 @@ def _texts(column: pd.Series) -> Texts:
     return Texts(codes.astype(np.int64), [str(value) for value in values])
 
 
-def entity_groups(codes: Ints, count: int) -> tuple[Ints, Ints]:
-    """Rows by entity (null entities left out), and where each of `count` entities starts."""
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(count + 1)).astype(np.int64)
-    return order, starts
+def _rows_of(transaction_ids: pd.Series, wanted: pd.Series) -> Ints:
+    """The row of each wanted transaction, -1 where there is none."""
+    some = pa.array(wanted.unique(), pa.string())
+    places = pc.index_in(pa.Array.from_pandas(transaction_ids, type=pa.string()), some)
+    places = places.fill_null(-1).to_numpy(zero_copy_only=False)
+    rows = np.full(len(some) + 1, -1, np.int64)
+    found = np.flatnonzero(places >= 0)
+    rows[places[found]] = found
+    codes = pc.index_in(pa.array(wanted, pa.string()), some).to_numpy(zero_copy_only=False)
+    of_each: Ints = rows[codes.astype(np.int64)]
+    return of_each

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from fraud.domain.aggregates import Aggregate
-from fraud.domain.features import Feature, Floats, Ints, Texts, quantised_log
+from fraud.domain.features import Feature, Floats, Ints, Texts
 
 
 class ColumnInputs:
@@ -12,6 +12,7 @@ class ColumnInputs:
     Args:
         time_us: event times, microseconds UTC.
         amount_minor: amounts in minor units.
+        amount_log: quantised log amounts.
         numbers: numeric and flag fields as float64, NaN where null.
         texts: text fields.
         value_ids: fields as the int64 that `LastValue` keeps.
@@ -22,6 +23,7 @@ class ColumnInputs:
         self,
         time_us: Ints,
         amount_minor: Ints,
+        amount_log: Ints,
         numbers: Mapping[str, Floats],
         texts: Mapping[str, Texts],
         value_ids: Mapping[str, Ints],
@@ -29,7 +31,7 @@ class ColumnInputs:
     ) -> None:
         self._time_us = time_us
         self._amount_minor = amount_minor
-        self._amount_log = quantised_log(amount_minor)
+        self._amount_log = amount_log
         self._numbers = numbers
         self._texts = texts
         self._value_ids = value_ids

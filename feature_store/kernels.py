@@ -1,9 +1,8 @@
 """Compiled loops of the offline execution: one pass over each entity's history.
 
-Every kernel gets the events of all entities as `order`, an array of row numbers sorted by
-entity and, within an entity, by observation; `starts[g] : starts[g + 1]` are the places of
-entity `g` in it. Results are written at the row's own number, so that columns need no
-un-sorting. All arithmetic is on int64.
+Every kernel gets columns sorted by entity and, within an entity, by observation; entity `g`
+has the places `starts[g] : starts[g + 1]`. Results stand at the same places. All arithmetic
+is on int64, entities are independent of each other, and so the loops run on all cores.
 """
 
 import numba
@@ -14,23 +13,42 @@ from fraud.domain.aggregates import NONE, OUTCOME_MEMORY
 from fraud.domain.windows import LATENESS_HOPS
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 _compile = numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+_single = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
 
+@_single
+def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
+    """Rows by code, each code's rows in order, and where each of `count` codes starts.
+
+    A counting sort; rows whose code is negative are left out.
+    """
+    starts = np.zeros(count + 1, np.int64)
+    for code in codes:
+        if code >= 0:
+            starts[code + 1] += 1
+    starts = np.cumsum(starts)
+    free = starts[:-1].copy()
+    order = np.empty(starts[-1], np.int64)
+    for row in range(len(codes)):
+        code = codes[row]
+        if code >= 0:
+            order[free[code]] = row
+            free[code] += 1
+    return order, starts
+
+
 @_inline
-def _first_at_least(values: Ints, count: int, wanted: int) -> int:
-    """Place of the first of `values[:count]` (ascending) that is >= wanted."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) >> 1
-        if values[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _walk(tiles: Ints, count: int, hint: int, wanted: int) -> int:
+    """Place of the first of `tiles[:count]` (ascending) that is >= wanted, from a near guess."""
+    place = min(hint, count)
+    while place < count and tiles[place] < wanted:
+        place += 1
+    while place > 0 and tiles[place - 1] >= wanted:
+        place -= 1
+    return place
 
 
 @_inline
@@ -41,7 +59,7 @@ def _add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) 
     lies behind it.
     """
     columns = sums.shape[1]
-    place = count if count == 0 or tiles[count - 1] < tile else _first_at_least(tiles, count, tile)
+    place = _walk(tiles, count, count, tile)
     if place == count or tiles[place] != tile:
         for k in range(count, place, -1):
             tiles[k] = tiles[k - 1]
@@ -56,48 +74,54 @@ def _add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) 
     return count
 
 
+@_inline
+def _tile_of(quotient: int, rest: int, back: int, hop: int) -> int:
+    """`floor((t - back) / hop)` from `t = quotient * hop + rest`, without dividing again."""
+    back_tiles = back // hop
+    return quotient - back_tiles - (1 if rest < back - back_tiles * hop else 0)
+
+
 @_compile
 def tile_sums(
-    order: Ints,
-    starts: Ints,
-    time_us: Ints,
-    values: Ints,
-    hop: int,
-    lengths: Ints,
-    delays: Ints,
-    out: Ints,
+    starts: Ints, time_us: Ints, values: Ints, hop: int, lengths: Ints, delays: Ints, out: Ints
 ) -> None:
-    """Sums over event windows: `values` (n, columns) -> `out` (windows, columns, n)."""
-    windows, columns = len(lengths), values.shape[1]
+    """Sums over event windows: `values` (columns, n) -> `out` (windows, columns, n)."""
+    windows, columns = len(lengths), values.shape[0]
     for group in numba.prange(len(starts) - 1):
         begin, end = starts[group], starts[group + 1]
         tiles = np.empty(end - begin, np.int64)
         sums = np.zeros((end - begin + 1, columns), np.int64)
+        amounts = np.empty(columns, np.int64)
+        low_hints, high_hints = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
         count, latest = 0, NONE
         for place in range(begin, end):
-            row = order[place]
-            now = time_us[row]
+            now = time_us[place]
+            tile = now // hop
+            rest = now - tile * hop
+            latest_tile = latest // hop
+            latest_rest = latest - latest_tile * hop
             for w in range(windows):
                 reach = delays[w] + lengths[w]
-                first = (now - reach) // hop
-                if latest != NONE:
-                    first = max(first, (latest - reach) // hop - LATENESS_HOPS)
-                last = (now - delays[w]) // hop
-                low = _first_at_least(tiles, count, first)
-                high = (
-                    count
-                    if count == 0 or tiles[count - 1] <= last
-                    else _first_at_least(tiles, count, last + 1)
-                )
+                first = _tile_of(tile, rest, reach, hop)
+                if latest > now:  # else the event's own extent ends above the horizon
+                    behind = _tile_of(latest_tile, latest_rest, reach, hop) - LATENESS_HOPS
+                    first = max(first, behind)
+                last = _tile_of(tile, rest, delays[w], hop)
+                low = _walk(tiles, count, low_hints[w], first)
+                high = count
+                if count > 0 and tiles[count - 1] > last:
+                    high = _walk(tiles, count, high_hints[w], last + 1)
+                low_hints[w], high_hints[w] = low, high
                 for c in range(columns):
-                    out[w, c, row] = sums[high, c] - sums[low, c] if high > low else 0
-            count = _add_to_tile(tiles, sums, count, now // hop, values[row])
+                    out[w, c, place] = sums[high, c] - sums[low, c] if high > low else 0
+            for c in range(columns):
+                amounts[c] = values[c, place]
+            count = _add_to_tile(tiles, sums, count, tile, amounts)
             latest = max(latest, now)
 
 
 @_compile
 def label_sums(
-    order: Ints,
     starts: Ints,
     time_us: Ints,
     seq: Ints,
@@ -108,7 +132,7 @@ def label_sums(
     lengths: Ints,
     out: Ints,
 ) -> None:
-    """Fraud labels in windows over `reported_at` -> `out` (windows, n).
+    """Fraud labels in windows over `reported_at` -> `out` (windows, n), which comes as zeros.
 
     `label_starts[g] : label_starts[g + 1]` are the labels about entity `g`, by observation.
     """
@@ -116,53 +140,48 @@ def label_sums(
     for group in numba.prange(len(starts) - 1):
         begin, end = starts[group], starts[group + 1]
         label, labels_end = label_starts[group], label_starts[group + 1]
+        if label == labels_end:
+            continue
         tiles = np.empty(labels_end - label, np.int64)
         sums = np.zeros((labels_end - label + 1, 1), np.int64)
         count, latest = 0, NONE
         for place in range(begin, end):
-            row = order[place]
-            while label < labels_end and label_seq[label] < seq[row]:
+            while label < labels_end and label_seq[label] < seq[place]:
                 count = _add_to_tile(tiles, sums, count, label_us[label] // hop, one)
                 label += 1
-            now = time_us[row]
-            for w in range(len(lengths)):
+            now = time_us[place]
+            for w in range(len(lengths) if count > 0 else 0):
                 first = (now - lengths[w]) // hop
                 if latest != NONE:
                     first = max(first, (latest - lengths[w]) // hop - LATENESS_HOPS)
-                low = _first_at_least(tiles, count, first)
-                high = _first_at_least(tiles, count, now // hop + 1)
-                out[w, row] = sums[high, 0] - sums[low, 0] if high > low else 0
+                low = _walk(tiles, count, 0, first)
+                high = _walk(tiles, count, count, now // hop + 1)
+                out[w, place] = sums[high, 0] - sums[low, 0] if high > low else 0
             latest = max(latest, now)
 
 
 @_compile
 def fraud_times(
-    order: Ints,
-    starts: Ints,
-    seq: Ints,
-    label_starts: Ints,
-    label_seq: Ints,
-    label_event_us: Ints,
-    out: Ints,
+    starts: Ints, seq: Ints, label_starts: Ints, label_seq: Ints, label_event_us: Ints, out: Ints
 ) -> None:
-    """Latest and earliest event time known to be fraud -> `out` (2, n)."""
+    """Latest and earliest event time known to be fraud -> `out` (2, n), which comes as NONE."""
     for group in numba.prange(len(starts) - 1):
         label, labels_end = label_starts[group], label_starts[group + 1]
+        if label == labels_end:
+            continue
         latest, earliest = NONE, NONE
         for place in range(starts[group], starts[group + 1]):
-            row = order[place]
-            while label < labels_end and label_seq[label] < seq[row]:
+            while label < labels_end and label_seq[label] < seq[place]:
                 happened = label_event_us[label]
                 latest = max(latest, happened)
                 earliest = happened if earliest == NONE else min(earliest, happened)
                 label += 1
-            out[0, row] = latest
-            out[1, row] = earliest
+            out[0, place] = latest
+            out[1, place] = earliest
 
 
 @_compile
 def matured_sums(
-    order: Ints,
     starts: Ints,
     time_us: Ints,
     seq: Ints,
@@ -173,31 +192,29 @@ def matured_sums(
 ) -> None:
     """Matured events among the last ones, and known fraud among them -> `out` (ks, 2, n).
 
-    `fraud_known_seq` is, per row, the observation number of its fraud label (or the largest
-    int64); `ks` ascends.
+    `fraud_known_seq` is, per event, the observation number of its fraud label (or the
+    largest int64); `ks` ascends.
     """
     for group in numba.prange(len(starts) - 1):
         begin = starts[group]
         for place in range(begin, starts[group + 1]):
-            row = order[place]
-            ripe = time_us[row] - maturity
+            ripe = time_us[place] - maturity
             count, fraud, k = 0, 0, 0
             for earlier in range(place - 1, max(begin, place - OUTCOME_MEMORY) - 1, -1):
-                other = order[earlier]
-                if time_us[other] > ripe:
+                if time_us[earlier] > ripe:
                     continue
                 count += 1
-                if fraud_known_seq[other] < seq[row]:
+                if fraud_known_seq[earlier] < seq[place]:
                     fraud += 1
                 while k < len(ks) and count == ks[k]:
-                    out[k, 0, row] = count
-                    out[k, 1, row] = fraud
+                    out[k, 0, place] = count
+                    out[k, 1, place] = fraud
                     k += 1
                 if k == len(ks):
                     break
             while k < len(ks):
-                out[k, 0, row] = count
-                out[k, 1, row] = fraud
+                out[k, 0, place] = count
+                out[k, 1, place] = fraud
                 k += 1
 
 
@@ -221,7 +238,6 @@ def _remember(seen: Ints, when: Ints, count: int, code: int, now: int) -> int:
 
 @_compile
 def distinct_sums(
-    order: Ints,
     starts: Ints,
     time_us: Ints,
     codes: Ints,
@@ -241,40 +257,35 @@ def distinct_sums(
         when = np.empty(memory, np.int64)
         count = 0
         for place in range(starts[group], starts[group + 1]):
-            row = order[place]
-            now = time_us[row]
+            now = time_us[place]
             for w in range(len(hops)):
-                first = (now - delays[w] - lengths[w]) // hops[w]
-                last = (now - delays[w]) // hops[w]
+                begin_us = (now - delays[w] - lengths[w]) // hops[w] * hops[w]
+                end_us = ((now - delays[w]) // hops[w] + 1) * hops[w]
                 total = 0
                 for k in range(count):
-                    tile = when[k] // hops[w]
-                    if first <= tile <= last:
-                        total += 1
-                out[w, row] = total
-            if codes[row] >= 0:
-                count = _remember(seen, when, count, codes[row], now)
+                    total += begin_us <= when[k] < end_us
+                out[w, place] = total
+            if codes[place] >= 0:
+                count = _remember(seen, when, count, codes[place], now)
 
 
 @_compile
-def lasts(
-    order: Ints, starts: Ints, time_us: Ints, value_ids: Ints, out: Ints, out_values: Ints
-) -> None:
-    """Lifetime count, last and first event time -> `out` (3, n); last values of the fields.
-
-    `value_ids` (fields, n) are the fields' values, NONE where null; `out_values` alike.
-    """
-    fields = value_ids.shape[0]
+def lasts(starts: Ints, time_us: Ints, out: Ints) -> None:
+    """Lifetime count, last and first event time -> `out` (3, n)."""
     for group in numba.prange(len(starts) - 1):
         begin = starts[group]
-        previous = np.full(fields, NONE, np.int64)
         for place in range(begin, starts[group + 1]):
-            row = order[place]
-            out[0, row] = place - begin
-            if place > begin:
-                out[1, row] = time_us[order[place - 1]]
-                out[2, row] = time_us[order[begin]]
-            for f in range(fields):
-                out_values[f, row] = previous[f]
-                if value_ids[f, row] != NONE:
-                    previous[f] = value_ids[f, row]
+            out[0, place] = place - begin
+            out[1, place] = time_us[place - 1] if place > begin else NONE
+            out[2, place] = time_us[begin] if place > begin else NONE
+
+
+@_compile
+def last_values(starts: Ints, value_ids: Ints, out: Ints) -> None:
+    """The value before each event of a field, NONE where there was none -> `out` (n)."""
+    for group in numba.prange(len(starts) - 1):
+        previous = NONE
+        for place in range(starts[group], starts[group + 1]):
+            out[place] = previous
+            if value_ids[place] != NONE:
+                previous = value_ids[place]

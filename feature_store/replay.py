@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from feature_store.batch import TypeLayout, tile_amounts
-from feature_store.columns import History, entity_groups
+from feature_store.columns import History
+from feature_store.kernels import group_rows
 from feature_store.online import EntityState
 from fraud.domain.event import text_id
-from fraud.domain.features import Ints, quantised_log
+from fraud.domain.features import Ints
 from fraud.domain.fraud_type import Entity
 
 
@@ -37,7 +38,7 @@ class Replay:
         self._time_us = history.time_us.tolist()
         self._seq = history.seq.tolist()
         self._amount = history.amount_minor.tolist()
-        self._log = quantised_log(history.amount_minor).tolist()
+        self._log = history.amount_log.tolist()
         self._values = {f: history.value_ids(f).tolist() for f in layout.identified}
 
     def entities(self, name: str) -> Iterator[Replayed]:
@@ -45,8 +46,8 @@ class Replay:
         layout = self._layout.entities[name]
         codes = self._history.entity_codes(layout.plan.entity)
         count = int(codes.max(initial=-1)) + 1
-        order, starts = entity_groups(codes, count)
-        labels, label_starts = entity_groups(codes[self._history.label_row], count)
+        order, starts = group_rows(codes, count)
+        labels, label_starts = group_rows(codes[self._history.label_row], count)
         if not layout.plan.uses_labels:
             labels, label_starts = labels[:0], np.zeros_like(label_starts)
         for group in range(count):

@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 SECOND = 1_000_000
@@ -92,6 +93,7 @@ class Oracle:
     def same(self, entity: str, other: Seen) -> bool:
         return all(other.body[name] == self.event.body[name] for name in ENTITIES[entity])
 
+    @cache  # noqa: B019 - an oracle lives for one event
     def history(self, entity: str) -> list[Seen]:
         return [other for other in self.before if self.same(entity, other)]
 
@@ -107,8 +109,12 @@ class Oracle:
             return False
         if not tile <= (self.event.time - delay) // hop:
             return False
-        shown = [other.time for other in self.history(entity)]
-        return not shown or tile >= (max(shown) - delay - length) // hop - 12
+        latest = self.latest(entity)
+        return latest is None or tile >= (latest - delay - length) // hop - 12
+
+    @cache  # noqa: B019
+    def latest(self, entity: str) -> int | None:
+        return max((other.time for other in self.history(entity)), default=None)
 
     def window(self, entity: str, length: str, delay: str = "0d") -> list[Seen]:
         return [
