@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bentos.fraud_detector.access import Access, AccessTable
 from bentos.fraud_detector.problems import Problem, internal_error, problem_of
-from fraud.domain.errors import AccessError, Forbidden, Unauthenticated
-from fraud.security.tokens import Principal
+from fraud.domain.errors import AccessError, Unauthenticated
+from fraud.security.tokens import Principal, require
 
 CALL = "fraud.call"
 """Key of the `Call` in the ASGI scope of a request that was let in."""
@@ -107,7 +107,10 @@ class Guard:
         call = Call(ANONYMOUS, origin)
         try:
             if access is None or not access.is_open:
-                call = Call(self._authenticate(headers, access), origin)
+                principal = self._authenticate(headers)
+                call = Call(principal.subject, origin)
+                if access is not None and access.scope is not None:
+                    require(principal, access.scope)
         except AccessError as error:
             await self._refuse(call, path, problem_of(error), scope, receive, send)
             return
@@ -132,20 +135,14 @@ class Guard:
             if not send.has_started:
                 await internal_error().response(path)(scope, receive, send)
 
-    def _authenticate(self, headers: Mapping[bytes, bytes], access: Access | None) -> str:
+    def _authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             raise Unauthenticated(
                 "The request carries no bearer token.",
                 remedy="Send the header 'Authorization: Bearer <token>'.",
             )
-        principal = self._desk().verify(token.strip().decode("latin-1"))
-        if access is not None and access.scope and access.scope not in principal.scopes:
-            raise Forbidden(
-                f"{access.path} needs the scope {access.scope!r}.",
-                remedy="Ask for a token that holds it.",
-            )
-        return principal.subject
+        return self._desk().verify(token.strip().decode("latin-1"))
 
     async def _refuse(
         self, call: Call, path: str, problem: Problem, scope: Scope, receive: Receive, send: Send

@@ -1,0 +1,173 @@
+"""Who gets in: every route of the service, ours and BentoML's, against every kind of token."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import jwt
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from bentos.fraud_detector.access import ROUTES
+from tests.bentos.fraud_detector.detector import Detector, a_token, a_transaction
+
+with_bodies = {access.path for access in ROUTES if access.max_body}
+
+
+def method_of(path: str) -> str:
+    return "POST" if path in with_bodies else "GET"
+
+
+def call(detector: Detector, path: str, token: str | None) -> httpx.Response:
+    headers = {"content-type": "application/json"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
+    content = json.dumps(a_transaction()) if path in with_bodies else None
+    return httpx.request(
+        method_of(path), detector.url + path, headers=headers, content=content, timeout=10
+    )
+
+
+def mounted_paths(app: Starlette) -> Iterator[str]:
+    for route in app.routes:
+        if isinstance(route, Route):
+            yield route.path
+        elif isinstance(route, Mount) and isinstance(route.app, Starlette):
+            yield from mounted_paths(route.app)
+        elif isinstance(route, Mount):
+            yield route.path + "/x"
+
+
+def all_paths() -> list[str]:
+    """Every path the assembled service would answer, were there no guard."""
+    from bentos.fraud_detector.service import FraudDetector  # quiet: detector.py imported it
+
+    return sorted(set(mounted_paths(FraudDetector.to_asgi())))
+
+
+CLOSED_PAGES = {"/", "/docs.json", "/schema.json", "/static_content/x", "/assets/x"}
+
+
+def test_every_route_has_a_line_or_is_closed() -> None:
+    declared = {access.path for access in ROUTES}
+    found = set(all_paths())
+    assert declared <= found, "a line for a route that does not exist"
+    assert found - declared <= CLOSED_PAGES, "a route without a line"
+    assert {"/metrics", "/predict", "/health", "/schema.json"} <= found
+
+
+@pytest.mark.parametrize("path", sorted({a.path for a in ROUTES} | CLOSED_PAGES | {"/nothing"}))
+def test_the_token_matrix(detector: Detector, path: str) -> None:
+    access = next((each for each in ROUTES if each.path == path), None)
+    settings = detector.settings
+    wrong = {
+        "none": None,
+        "not a token": "abc",
+        "expired": a_token(settings, ["fraud_detection", "metrics"], lifetime_s=-1),
+        "other key": a_token(settings, ["fraud_detection", "metrics"], secret="x" * 48),
+        "other audience": a_token(settings, ["fraud_detection", "metrics"], audience="else"),
+        "other issuer": a_token(settings, ["fraud_detection", "metrics"], issuer="else"),
+        "not yet": a_token(settings, ["fraud_detection"], now_s=time.time() + 3600),
+        "unsigned": unsigned_token(settings.jwt_issuer, settings.jwt_audience),
+    }
+    if access is not None and access.is_open:
+        assert {call(detector, path, token).status_code for token in wrong.values()} == {200}
+        return
+    for kind, token in wrong.items():
+        answer = call(detector, path, token)
+        assert answer.status_code == 401, f"{kind} got {answer.status_code}"
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.headers["content-type"] == "application/problem+json"
+    unscoped = call(detector, path, a_token(settings, ["something_else"]))
+    if access is None:
+        assert unscoped.status_code == 404
+        return
+    if access.scope is None:
+        assert unscoped.status_code == 200
+        return
+    assert unscoped.status_code == 403
+    assert access.scope in unscoped.json()["detail"]
+    scoped = call(detector, path, a_token(settings, [access.scope]))
+    assert scoped.status_code == (422 if path == "/batch-predict" else 200)
+
+
+@pytest.mark.parametrize("scheme", ["Basic dXNlcjpwYXNz", "Bearer", "Digest x", "Bearer a b"])
+def test_other_schemes_are_401(detector: Detector, scheme: str) -> None:
+    answer = httpx.post(f"{detector.url}/predict", headers={"authorization": scheme})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/predict"),
+        ("PUT", "/predict"),
+        ("DELETE", "/batch-predict"),
+        ("POST", "/health"),
+        ("POST", "/livez"),
+        ("OPTIONS", "/metrics"),
+    ],
+)
+def test_other_methods_are_405(detector: Detector, method: str, path: str) -> None:
+    headers = detector.headers(["fraud_detection", "metrics"])
+    answer = httpx.request(method, detector.url + path, headers=headers)
+    assert answer.status_code == 405
+    assert answer.headers["allow"]
+    assert answer.json()["type"].endswith("method-not-allowed")
+
+
+def test_a_refused_caller_leaves_an_audit_record(detector: Detector) -> None:
+    before = detector.count("audit_log")
+    httpx.post(f"{detector.url}/predict", headers={"authorization": "Bearer x"})
+    httpx.post(f"{detector.url}/predict", headers=detector.headers(["other"]))
+    found = detector.rows(
+        "SELECT actor, detail->>'problem', object_id FROM audit_log ORDER BY recorded_at, position"
+    )[before:]
+    # Whoever proves nothing has no name, not even the one they claim.
+    assert found == [
+        ("anonymous", "unauthenticated", "/predict"),
+        ("checkout", "forbidden", "/predict"),
+    ]
+
+
+def test_websockets_are_refused(detector: Detector) -> None:
+    headers = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": base64.b64encode(b"0" * 16).decode(),
+    }
+    answer = httpx.get(f"{detector.url}/predict", headers=headers)
+    assert answer.status_code in (401, 403)
+
+
+def test_answers_carry_security_headers(detector: Detector) -> None:
+    for answer in (detector.predict(), httpx.get(f"{detector.url}/")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
+
+
+def test_the_description_lists_every_line(detector: Detector) -> None:
+    document = detector.client.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {access.path for access in ROUTES}
+    for access in ROUTES:
+        (operation,) = document["paths"][access.path].values()
+        assert operation["security"] == (
+            [] if access.is_open else [{"bearer": [access.scope] if access.scope else []}]
+        )
+
+
+def unsigned_token(issuer: str, audience: str) -> str:
+    claims = {
+        "sub": "checkout",
+        "scope": "fraud_detection metrics",
+        "iss": issuer,
+        "aud": audience,
+        "exp": int(time.time()) + 600,
+    }
+    return jwt.encode(claims, None, algorithm="none")
