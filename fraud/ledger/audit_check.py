@@ -140,11 +140,10 @@ class _ChainCheck:
         self.chain = chain
         self._anchor = anchor
         self._report = report
-        self._expected = {
-            each.position: each.hash
-            for each in (*trusted, *([anchor] if anchor else []))
-            if each.chain == chain
-        }
+        self._expected: dict[int, list[bytes]] = {}
+        for each in (*trusted, *([anchor] if anchor else [])):
+            if each.chain == chain and each.position > 0:
+                self._expected.setdefault(each.position, []).append(each.hash)
         self._position = 0
         self._hash: bytes | None = genesis(chain)
         self._broken: list[tuple[StoredRecord, bytes]] = []
@@ -166,8 +165,7 @@ class _ChainCheck:
             )
         if self._anchor is not None and record.position > self._anchor.position:
             self._note(record.position, "inserted", "lies beyond the chain's anchor")
-        known = self._expected.pop(record.position, None)
-        if known is not None and known != stored_hash:
+        if any(each != stored_hash for each in self._expected.pop(record.position, ())):
             self._note(record.position, "replaced", "is another than the one that was anchored")
         self._position, self._hash = record.position, stored_hash
 

@@ -39,6 +39,7 @@ min_wal_size = 256MB
 max_wal_size = 2GB
 checkpoint_timeout = 15min
 checkpoint_completion_target = 0.9
+recovery_init_sync_method = syncfs
 jit = off
 random_page_cost = 1.1
 autovacuum_naptime = 15s
@@ -97,10 +98,9 @@ class Cluster:
 
     def socket_dir(self) -> Path:
         """Where the socket is: of a running server what it says, else where it shall be."""
-        with suppress(OSError, IndexError):
-            stated = (self.data_dir / "postmaster.pid").read_text().splitlines()[4]
-            if stated:
-                return Path(stated)
+        stated = self._stated(4)
+        if stated:
+            return Path(stated)
         digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         places = [self.data_dir, *(Path(each) / f"fraud-pg-{digest}" for each in _short_places())]
         for place in places:
@@ -113,6 +113,8 @@ class Cluster:
 
     def is_answering(self) -> bool:
         """Whether the server accepts connections."""
+        if self._state() != "ready":  # asking too early would fill its log
+            return False
         try:
             connect(self.url("postgres")).close()
         except LedgerUnavailable:
@@ -167,16 +169,29 @@ class Cluster:
         pid = self._pid()
         if pid is None:
             return
+        socket_dir = self.socket_dir()
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGQUIT if at_once else signal.SIGINT)
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self.is_running() and time.monotonic() < deadline:
             time.sleep(0.02)
+        if socket_dir != self.data_dir:
+            with suppress(OSError):
+                socket_dir.rmdir()
+
+    def _state(self) -> str:
+        return self._stated(7) if self._pid() is not None else ""
+
+    def _stated(self, line: int) -> str:
+        """A line of what the server says of itself; empty where it says nothing."""
+        with suppress(OSError, IndexError):
+            return (self.data_dir / "postmaster.pid").read_text().splitlines()[line].strip()
+        return ""
 
     def _pid(self) -> int | None:
         """The server's process, if it lives; a pid that others got since does not count."""
-        with suppress(OSError, ValueError, IndexError):
-            pid = int((self.data_dir / "postmaster.pid").read_text().splitlines()[0])
+        with suppress(OSError, ValueError):
+            pid = int(self._stated(0))
             name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
             if name.endswith("(postgres") and rest.split()[0] != "Z":
                 return pid
@@ -215,6 +230,7 @@ class Cluster:
             [
                 *(self._programs() / "initdb", "-D", draft, "-U", "postgres", "--auth=trust"),
                 *("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"),
+                "--sync-method=syncfs",
             ],
             check=False,
             capture_output=True,

@@ -12,12 +12,15 @@ import psycopg2
 import psycopg2.errors
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Engine, create_engine
 
 from fraud.domain.errors import LedgerUnavailable, SettingsError
 
 UTC_SESSION = "-c timezone=UTC"
 """libpq options: timestamps mean the same whatever the server's default is."""
+
+_EXAMPLE = "Write postgresql://user:password@host:5432/database."
 
 
 def libpq_url(url: str) -> str:
@@ -26,7 +29,15 @@ def libpq_url(url: str) -> str:
     Raises:
         SettingsError: it is not the address of a PostgreSQL database.
     """
-    return urlunsplit(_parts(url)._replace(scheme="postgresql"))
+    address = urlunsplit(_parts(url)._replace(scheme="postgresql"))
+    try:
+        parse_dsn(address)
+    except psycopg2.ProgrammingError as error:
+        raise SettingsError(
+            f"DATABASE_URL cannot be read: {_without_password(url, str(error)).strip()}.",
+            remedy=_EXAMPLE,
+        ) from None
+    return address
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -60,11 +71,8 @@ def unavailable(url: str, error: Exception) -> LedgerUnavailable:
     """What a failed connection means to the caller, in one sentence without the password."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1] if lines else type(error).__name__
-    password = _parts(url).password
-    if password:
-        reason = reason.replace(unquote(password), "***").replace(password, "***")
     return LedgerUnavailable(
-        f"The ledger {shown(url)} does not answer: {reason.rstrip('.')}.",
+        f"The ledger {shown(url)} does not answer: {_without_password(url, reason).rstrip('.')}.",
         remedy="Check that PostgreSQL runs and that DATABASE_URL is right.",
     )
 
@@ -147,6 +155,13 @@ def ensure_database(url: str, name: str) -> str:
     return sibling(url, name)
 
 
+def _without_password(url: str, message: str) -> str:
+    password = _parts(url).password
+    if password:
+        message = message.replace(unquote(password), "***").replace(password, "***")
+    return message
+
+
 def _parts(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
@@ -154,11 +169,11 @@ def _parts(url: str) -> SplitResult:
     except ValueError as error:
         raise SettingsError(
             f"DATABASE_URL cannot be read: {error}.",
-            remedy="Write postgresql://user:password@host:5432/database.",
+            remedy=_EXAMPLE,
         ) from None
     if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
         raise SettingsError(
             f"DATABASE_URL begins with {parts.scheme!r}; the ledger is PostgreSQL only.",
-            remedy="Write postgresql://user:password@host:5432/database.",
+            remedy=_EXAMPLE,
         )
     return parts
