@@ -10,9 +10,10 @@ from fraud.ledger.decisions import Cursor
 ROWS_PER_STATEMENT = 10_000
 
 _LAST = """
-SELECT pg_advisory_xact_lock(hashtext('labels'), hashtext(%s)),
-    (SELECT max(seq) FROM labels WHERE fraud_type = %s)
+SELECT pg_advisory_xact_lock(hashtext('labels'), hashtext(%s));
+SELECT max(seq) FROM labels WHERE fraud_type = %s
 """
+"""Two statements, so that the second one sees what was committed while the first one waited."""
 
 _UPSERT = """
 WITH changed AS (
@@ -50,7 +51,7 @@ def upsert_labels(
         How many labels are new or changed their verdict.
     """
     cursor.execute(_LAST, (fraud_type, fraud_type))
-    before = max(observed_at_us - 1, cursor.fetchall()[0][1] or 0)
+    before = max(observed_at_us - 1, cursor.fetchall()[0][0] or 0)
     changed = 0
     remaining = iter(labels)
     while chunk := list(islice(remaining, ROWS_PER_STATEMENT)):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
 from fraud.ledger.audit import one_line
 from fraud.ledger.decisions import Cursor
 
@@ -79,6 +81,8 @@ def _storable(raw: Mapping[str, object]) -> str:
 
 def _plain(value: object) -> object:
     """The value as JSONB can hold it; what it cannot (NaN, NUL, dates) becomes text."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from fraud.domain.errors import SettingsError
+from fraud.settings import Settings, load_settings
+
+SECRET = "a secret of more than 32 bytes, for tests"
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in os.environ:
+        if name.startswith("FRAUD_") or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
+
+
+def test_everything_has_a_default_below_the_run_folder(tmp_path: Path) -> None:
+    settings = load_settings(run_dir=tmp_path)
+    assert settings.database_url is None
+    assert settings.host == "127.0.0.1"
+    assert (settings.api_port, settings.dagster_port) == (8000, 3000)
+    assert (settings.mlflow_port, settings.console_port) == (5000, 8080)
+    assert settings.lake_url == str(tmp_path / "lake")
+    assert settings.bundle_dir == tmp_path / "bundles"
+    assert settings.mlflow_tracking_uri == "http://127.0.0.1:5000"
+
+
+def test_the_default_run_folder_is_the_clones() -> None:
+    assert load_settings().run_dir == Path(__file__).parents[2] / ".run"
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FRAUD_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("FRAUD_API_PORT", "9000")
+    monkeypatch.setenv("FRAUD_LAKE_URL", "s3://lake")
+    monkeypatch.setenv("FRAUD_LOG_LEVEL", "debug")
+    monkeypatch.setenv("FRAUD_JWT_SECRET", SECRET)
+    monkeypatch.setenv("DATABASE_URL", "postgres://db.example/fraud")
+    settings = load_settings()
+    assert (settings.run_dir, settings.api_port) == (tmp_path, 9000)
+    assert (settings.lake_url, settings.log_level) == ("s3://lake", "DEBUG")
+    assert settings.jwt_secret == SECRET
+    assert settings.database_url == "postgres://db.example/fraud"
+
+
+def test_empty_secrets_and_addresses_count_as_not_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FRAUD_JWT_SECRET", "")
+    monkeypatch.setenv("DATABASE_URL", "")
+    settings = load_settings(run_dir=tmp_path)
+    assert settings.database_url is None
+    assert len(settings.jwt_secret) == 64
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("FRAUD_API_PORT", "eighty", "FRAUD_API_PORT is wrong: Input should be a valid integer"),
+        ("FRAUD_API_PORT", "0", "FRAUD_API_PORT is wrong: Input should be greater than"),
+        ("FRAUD_API_PORT", "70000", "FRAUD_API_PORT is wrong: Input should be less than"),
+        ("FRAUD_JWT_SECRET", "short", "FRAUD_JWT_SECRET is wrong: has 5 bytes; HS256 needs"),
+        ("FRAUD_JWT_ISSUER", "", "FRAUD_JWT_ISSUER is wrong"),
+        ("FRAUD_WORKERS", "0", "FRAUD_WORKERS is wrong"),
+        ("FRAUD_LOG_LEVEL", "loud", "FRAUD_LOG_LEVEL is wrong"),
+        ("DATABASE_URL", "mysql://x", "DATABASE_URL is wrong: must start with postgresql://"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(complaint)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(SettingsError, match="FRAUD_API_PROT"):
+        load_settings(api_prot=1)
+
+
+def test_secrets_are_not_printed(tmp_path: Path) -> None:
+    settings = load_settings(
+        run_dir=tmp_path, jwt_secret_given=SECRET, database_url="postgresql://u:hunter2@h/d"
+    )
+    assert SECRET not in repr(settings)
+    assert "hunter2" not in repr(settings)
+
+
+def test_settings_do_not_change(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError):
+        load_settings(run_dir=tmp_path).host = "0.0.0.0"  # type: ignore[misc]
+
+
+def test_a_changed_copy_derives_its_defaults_anew(tmp_path: Path) -> None:
+    settings = load_settings(run_dir=tmp_path, api_port=9000)
+    moved = settings.replaced(run_dir=tmp_path / "other", host="0.0.0.0")
+    assert isinstance(moved, Settings)
+    assert moved.api_port == 9000
+    assert moved.bundle_dir == tmp_path / "other" / "bundles"
+    assert moved.mlflow_tracking_uri == "http://127.0.0.1:5000"  # 0.0.0.0 is no destination
+
+
+def test_generated_secrets_stay_the_same(tmp_path: Path) -> None:
+    one, other = load_settings(run_dir=tmp_path), load_settings(run_dir=tmp_path)
+    assert one.jwt_secret == other.jwt_secret
+    assert one.signing_key_pem == other.signing_key_pem
+    assert one.verify_key_pem == other.verify_key_pem
+
+
+def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
+    load_settings(run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_keys_can_come_from_files(tmp_path: Path) -> None:
+    maker = load_settings(run_dir=tmp_path / "training")
+    (tmp_path / "private.pem").write_bytes(maker.signing_key_pem)
+    (tmp_path / "public.pem").write_bytes(maker.verify_key_pem)
+    signing = load_settings(run_dir=tmp_path / "a", signing_key_file=tmp_path / "private.pem")
+    serving = load_settings(run_dir=tmp_path / "b", verify_key_file=tmp_path / "public.pem")
+    assert signing.verify_key_pem == serving.verify_key_pem == maker.verify_key_pem
+    assert not (tmp_path / "b").exists()  # who only verifies has no private key
+
+
+def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = load_settings(run_dir=tmp_path, verify_key_file=tmp_path / "gone.pem")
+    with pytest.raises(SettingsError, match="FRAUD_VERIFY_KEY_FILE names"):
+        _ = settings.verify_key_pem
