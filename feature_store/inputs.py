@@ -1,6 +1,6 @@
 """The columns that features are finished from, whichever execution filled them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fraud.domain.aggregates import Aggregate
 from fraud.domain.features import Feature, Floats, Ints, Texts
@@ -66,7 +66,7 @@ class ColumnInputs:
         return self.aggregates[aggregate]
 
 
-def finish(features: tuple[Feature, ...], inputs: ColumnInputs, out: Floats) -> None:
+def finish(features: Sequence[Feature], inputs: ColumnInputs, out: Floats) -> None:
     """Write each feature into its column of `out`, shape (n, len(features))."""
     for place, feature in enumerate(features):
         out[:, place] = feature.finish(inputs)

@@ -13,6 +13,7 @@ from fraud.domain.aggregates import NONE, OUTCOME_MEMORY
 from fraud.domain.windows import LATENESS_HOPS
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 _compile = numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")
 _single = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -38,6 +39,14 @@ def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
             order[free[code]] = row
             free[code] += 1
     return order, starts
+
+
+@_single
+def scatter(values: Floats, rows: Ints, places: Ints, out: Floats) -> None:
+    """Put `values` (m, k) into columns `places` of the rows `rows` of `out` (n, features)."""
+    for i in range(len(rows)):
+        for k in range(len(places)):
+            out[rows[i], places[k]] = values[i, k]
 
 
 @_inline
@@ -74,39 +83,37 @@ def _add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) 
     return count
 
 
-@_inline
-def _tile_of(quotient: int, rest: int, back: int, hop: int) -> int:
-    """`floor((t - back) / hop)` from `t = quotient * hop + rest`, without dividing again."""
-    back_tiles = back // hop
-    return quotient - back_tiles - (1 if rest < back - back_tiles * hop else 0)
-
-
 @_compile
 def tile_sums(
     starts: Ints, time_us: Ints, values: Ints, hop: int, lengths: Ints, delays: Ints, out: Ints
 ) -> None:
-    """Sums over event windows: `values` (columns, n) -> `out` (windows, columns, n)."""
+    """Sums over event windows: `values` (columns, n) -> `out` (windows, columns, n).
+
+    A time is divided by the hop once, into tile and rest; the edges of every window follow by
+    `floor((t - back) / hop) = tile - back_tiles - (rest < back_rest)`.
+    """
     windows, columns = len(lengths), values.shape[0]
+    reach_tiles = (delays + lengths) // hop
+    reach_rest = (delays + lengths) - reach_tiles * hop
+    delay_tiles = delays // hop
+    delay_rest = delays - delay_tiles * hop
     for group in numba.prange(len(starts) - 1):
         begin, end = starts[group], starts[group + 1]
         tiles = np.empty(end - begin, np.int64)
         sums = np.zeros((end - begin + 1, columns), np.int64)
         amounts = np.empty(columns, np.int64)
         low_hints, high_hints = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
-        count, latest = 0, NONE
+        count, latest, latest_tile, latest_rest = 0, NONE, 0, 0
         for place in range(begin, end):
             now = time_us[place]
             tile = now // hop
             rest = now - tile * hop
-            latest_tile = latest // hop
-            latest_rest = latest - latest_tile * hop
             for w in range(windows):
-                reach = delays[w] + lengths[w]
-                first = _tile_of(tile, rest, reach, hop)
-                if latest > now:  # else the event's own extent ends above the horizon
-                    behind = _tile_of(latest_tile, latest_rest, reach, hop) - LATENESS_HOPS
-                    first = max(first, behind)
-                last = _tile_of(tile, rest, delays[w], hop)
+                first = tile - reach_tiles[w] - (rest < reach_rest[w])
+                if latest > now:  # else the window itself ends above the horizon
+                    behind = latest_tile - reach_tiles[w] - (latest_rest < reach_rest[w])
+                    first = max(first, behind - LATENESS_HOPS)
+                last = tile - delay_tiles[w] - (rest < delay_rest[w])
                 low = _walk(tiles, count, low_hints[w], first)
                 high = count
                 if count > 0 and tiles[count - 1] > last:
@@ -117,7 +124,8 @@ def tile_sums(
             for c in range(columns):
                 amounts[c] = values[c, place]
             count = _add_to_tile(tiles, sums, count, tile, amounts)
-            latest = max(latest, now)
+            if now > latest:
+                latest, latest_tile, latest_rest = now, tile, rest
 
 
 @_compile

@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
+from feature_store import kernels
 from feature_store.columns import History
+from feature_store.inputs import finish
 from feature_store.passes import EntityPass
 from feature_store.plan import entity_plans
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.features import Feature, Floats, Ints
 from fraud.domain.fraud_type import FraudType
 
-BLOCK = 32_768
+BLOCK = 16_384
 """Rows finished at a time."""
 
 _THREADS = 2
@@ -36,7 +38,7 @@ def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataF
         ContractError: the events are not in observation order.
     """
     history = History(fraud_type, events, labels)
-    out = np.empty((len(fraud_type.features), history.size))
+    out = np.empty((history.size, len(fraud_type.features)))
     by_entities: dict[frozenset[str], list[int]] = {}
     for place, feature in enumerate(fraud_type.features):
         needs = frozenset(aggregate.entity for aggregate in feature.aggregates())
@@ -48,7 +50,7 @@ def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataF
         aggregates = entity.aggregates()
         own = by_entities.pop(frozenset({plan.entity.name}), [])
         for place in own:
-            out[place, entity.absent] = fraud_type.features[place].default
+            out[entity.absent, place] = fraud_type.features[place].default
         _finish(fraud_type.features, own, history, entity.order, aggregates, out)
         for aggregate in _wanted(fraud_type.features, by_entities):
             if aggregate in aggregates:
@@ -56,7 +58,7 @@ def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataF
                 shared[aggregate][entity.order] = aggregates[aggregate]
     rest = [place for places in by_entities.values() for place in places]
     _finish(fraud_type.features, rest, history, rows, shared, out)
-    return out.T
+    return out
 
 
 def _wanted(
@@ -77,14 +79,16 @@ def _finish(
     aggregates: dict[Aggregate, Ints],
     out: Floats,
 ) -> None:
-    """Finish the features at `places` for the rows `order`, writing `out[place, row]`."""
+    """Finish the features at `places` for the rows `order`, writing `out[row, place]`."""
+    chosen = np.array(places, np.int64)
 
     def block(begin: int) -> None:
         rows = order[begin : begin + BLOCK]
         part = {each: values[begin : begin + BLOCK] for each, values in aggregates.items()}
         inputs = history.inputs(rows, part)
-        for place in places:
-            out[place, rows] = features[place].finish(inputs)
+        values = np.empty((len(rows), len(chosen)))
+        finish([features[place] for place in places], inputs, values)
+        kernels.scatter(values, rows, chosen, out)
 
     if places:
         with ThreadPoolExecutor(_THREADS) as threads:

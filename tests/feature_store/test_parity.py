@@ -21,7 +21,7 @@ def assert_same_bits(found: np.ndarray, wanted: np.ndarray) -> None:
         )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), batch_size=st.sampled_from([1, 3, 50]))
 def test_three_executions_agree_on_adversarial_logs(seed: int, batch_size: int) -> None:
     log = a_log(seed)
