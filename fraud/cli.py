@@ -1,0 +1,222 @@
+"""The console script `fraud`: the front door, which opens upper rooms inside its commands."""
+
+import datetime as dt
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fraud.domain.errors import FraudError
+from fraud.settings import load_settings
+
+FAILED = 2
+"""Exit code of a command that could not do what was asked."""
+
+app = typer.Typer(
+    name="fraud",
+    help="Fraud detection a team can operate and defend.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+bento_app = typer.Typer(help="The Bento: the package that serves.", no_args_is_help=True)
+pipeline_app = typer.Typer(help="From events to a champion.", no_args_is_help=True)
+db_app = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
+audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
+features_app = typer.Typer(help="The catalogue of features.", no_args_is_help=True)
+for name, group in (
+    ("bento", bento_app),
+    ("pipeline", pipeline_app),
+    ("db", db_app),
+    ("audit", audit_app),
+    ("features", features_app),
+):
+    app.add_typer(group, name=name)
+
+FraudTypeOption = Annotated[str, typer.Option("--fraud-type", help="Name of a fraud type.")]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """One sentence for a failure that is understood; a file with the traceback for others."""
+    try:
+        yield
+    except FraudError as error:
+        typer.echo(f"fraud: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    except Exception as error:  # noqa: BLE001 - people get a sentence, the file the rest
+        kept = _keep_traceback()
+        typer.echo(f"fraud: unexpected {type(error).__name__}: {error}. {kept}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _keep_traceback() -> str:
+    moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
+    try:
+        folder = load_settings().run_dir / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"error-{moment}-{os.getpid()}.log"
+        path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+    except (OSError, FraudError):
+        return f"\n{traceback.format_exc()}"
+    return f"The details are in {path}"
+
+
+@app.command()
+def run(
+    exit_after_smoke: Annotated[
+        bool, typer.Option(help="End after the first scored transaction; for tests.")
+    ] = False,
+) -> None:
+    """Start everything on this machine and stay until Ctrl-C."""
+    with clear_errors():
+        from fraud.run.up import run as run_platform
+
+        run_platform(load_settings(), Console(), exit_after_smoke=exit_after_smoke)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the newest Bento in the foreground."""
+    with clear_errors():
+        from fraud.run.serve import serve_bento
+
+        serve_bento(load_settings())
+
+
+@bento_app.command("build")
+def build_bento() -> None:
+    """Build the Bento from the sources, unless the newest one holds them already."""
+    with clear_errors():
+        from fraud.run.bento import build
+
+        typer.echo(build(load_settings()))
+
+
+@app.command()
+def token(
+    scope: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    subject: Annotated[str, typer.Option(help="Who will use it.")] = "developer",
+    ttl: Annotated[int | None, typer.Option(min=1, help="Seconds until it expires.")] = None,
+) -> None:
+    """Print a development token, and nothing else."""
+    with clear_errors():
+        from fraud.run.smoke import SCOPES, development_token
+
+        scopes = tuple(scope) if scope else SCOPES
+        typer.echo(development_token(load_settings(), scopes, subject, ttl))
+
+
+@app.command()
+def ingest(
+    fraud_type: Annotated[str, typer.Argument(help="What the file holds, e.g. credit_card.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet.")],
+    mapping: Annotated[Path, typer.Option("--map", help="YAML: which column is what.")],
+) -> None:
+    """Add the transactions and labels of a file to the event log."""
+    with clear_errors():
+        from orchestration.ingest import ingest_file
+
+        ingest_file(load_settings(), fraud_type, file, mapping, console=Console())
+
+
+@pipeline_app.command("run")
+def run_the_pipeline(fraud_type: FraudTypeOption = "credit_card") -> None:
+    """Ingest, compute features, train, compare, and promote a champion."""
+    with clear_errors():
+        from orchestration.pipeline import run_pipeline
+
+        run_pipeline(load_settings(), fraud_type)
+
+
+@db_app.command("migrate")
+def migrate_database() -> None:
+    """Bring the ledger's schema up to date, and print its revision."""
+    with clear_errors():
+        from fraud.ledger.embedded import ledger_url
+        from fraud.ledger.schema import migrate
+
+        typer.echo(migrate(ledger_url(load_settings())))
+
+
+@app.command()
+def postgres() -> None:
+    """Run the embedded PostgreSQL of the run folder in the foreground."""
+    with clear_errors():
+        from fraud.ledger.embedded import serve as serve_postgres
+
+        code = serve_postgres(load_settings().run_dir)
+    raise typer.Exit(code)
+
+
+@audit_app.command("verify")
+def verify_audit() -> None:
+    """Recompute the audit log's chains; exit code 1 if anything was altered."""
+    with clear_errors():
+        from fraud.ledger.audit_check import verify
+        from fraud.ledger.embedded import ledger_url
+        from fraud.ledger.engine import connect
+
+        connection = connect(ledger_url(load_settings()))
+        try:
+            report = verify(connection)
+        finally:
+            connection.close()
+    for finding in report.findings:
+        typer.echo(finding.text)
+    typer.echo(f"{report.records:,} records in {report.chains} chains, {report.found:,} findings")
+    raise typer.Exit(1 if report.found else 0)
+
+
+@features_app.command("list")
+def list_features(fraud_type: FraudTypeOption = "credit_card") -> None:
+    """List the features of a fraud type, in the order of the model's input."""
+    with clear_errors():
+        from fraud.types.registry import fraud_type as declared
+
+        kind = declared(fraud_type)
+    table = Table("feature", "unit", "default", title=f"{kind.title}, schema {kind.schema_hash}")
+    for feature in kind.features:
+        table.add_row(feature.name, feature.unit, f"{feature.default:g}")
+    Console().print(table)
+
+
+@features_app.command("describe")
+def describe_feature(
+    feature: Annotated[str, typer.Argument(help="Name of a feature.")],
+    fraud_type: FraudTypeOption = "credit_card",
+) -> None:
+    """Say what a feature means and what it is made of."""
+    with clear_errors():
+        import difflib
+
+        from fraud.domain.errors import NotFound
+        from fraud.types.registry import fraud_type as declared
+
+        kind = declared(fraud_type)
+        found = next((each for each in kind.features if each.name == feature), None)
+        if found is None:
+            close = difflib.get_close_matches(feature, kind.feature_names, n=1)
+            raise NotFound(
+                f"{fraud_type} has no feature {feature!r}.",
+                remedy=f"Did you mean {close[0]!r}?" if close else "See: fraud features list",
+            )
+    typer.echo(f"{found.name} ({found.unit}; {found.default:g} where it is undefined)")
+    typer.echo(found.description)
+    for aggregate in found.aggregates():
+        typer.echo(f"  {aggregate}")
+
+
+@app.command("version")
+def show_version() -> None:
+    """Print the version of the platform."""
+    from importlib.metadata import version
+
+    typer.echo(version("fraud-platform"))

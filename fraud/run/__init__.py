@@ -1,0 +1,1 @@
+"""`fraud run`: every process of the platform on one machine, under supervisor."""

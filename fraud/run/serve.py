@@ -1,0 +1,38 @@
+"""Serving the newest Bento: this process becomes `bentoml serve`."""
+
+import os
+from typing import NoReturn
+
+from fraud.domain.errors import SettingsError
+from fraud.run.bento import BENTO, is_built
+from fraud.run.places import Places
+from fraud.run.programs import bentoml_environment, tool
+from fraud.settings import Settings
+
+DRAIN_S = 8
+"""Seconds that requests in flight have to end after SIGTERM."""
+
+
+def serve_bento(settings: Settings) -> NoReturn:
+    """Replace this process by the server of the newest Bento.
+
+    Raises:
+        SettingsError: there is no Bento, or a secret it needs is unusable.
+    """
+    places = Places(settings.run_dir)
+    places.make()
+    if not is_built(places):
+        raise SettingsError("There is no Bento to serve.", remedy="Run: fraud bento build")
+    _ = settings.jwt_secret, settings.verify_key_pem  # better to fail here than in a worker
+    command = [
+        *(tool("bentoml"), "serve", f"{BENTO}:latest"),
+        *("--host", settings.host, "--port", str(settings.api_port)),
+        *("--timeout-graceful-shutdown", str(DRAIN_S)),
+    ]
+    environment = {
+        **os.environ,
+        "FRAUD_RUN_DIR": str(settings.run_dir),  # the Bento's own default lies inside it
+        **bentoml_environment(settings, places),
+    }
+    os.chdir(settings.run_dir)
+    os.execve(command[0], command, environment)

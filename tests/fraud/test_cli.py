@@ -1,0 +1,171 @@
+"""The console script: what it prints, where it fails, and how it says so."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fraud import cli
+from fraud.ledger.audit import AuditEntry, append, claim_chain
+from fraud.ledger.engine import connect
+from fraud.ledger.schema import head_revision
+from fraud.security.tokens import TokenVerifier
+from fraud.settings import load_settings
+from fraud.types.credit_card import CREDIT_CARD
+from tests.servers import temporary_run_dir
+
+FRAUD = str(Path(sys.executable).with_name("fraud"))
+
+
+@pytest.fixture(autouse=True)
+def run_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with temporary_run_dir() as folder:
+        monkeypatch.setenv("FRAUD_RUN_DIR", str(folder))
+        monkeypatch.delenv("DATABASE_URL", raising=False)
+        yield folder
+
+
+def fraud(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command, run in this process."""
+    result = CliRunner().invoke(cli.app, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_token_prints_a_token_and_nothing_else(run_dir: Path) -> None:
+    done = subprocess.run([FRAUD, "token"], capture_output=True, text=True, check=True)
+    settings = load_settings()
+    verifier = TokenVerifier(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience)
+    principal = verifier.verify(done.stdout.removesuffix("\n"))
+    assert principal.scopes == {"fraud_detection", "metrics"}
+    assert done.stderr == ""
+
+
+def test_token_takes_scopes_a_subject_and_a_lifetime() -> None:
+    code, out, _ = fraud(
+        *("token", "--scope", "labels", "--scope", "audit", "--subject", "bank", "--ttl", "60")
+    )
+    settings = load_settings()
+    verifier = TokenVerifier(settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience)
+    principal = verifier.verify(out.strip())
+    assert code == 0
+    assert (principal.subject, principal.scopes) == ("bank", {"labels", "audit"})
+
+
+def test_a_wrong_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_API_PORT", "eighty")
+    code, out, err = fraud("token")
+    assert (code, out) == (2, "")
+    assert err.startswith("fraud: FRAUD_API_PORT is wrong: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_short_secret_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRAUD_JWT_SECRET", "short")
+    code, _, err = fraud("token")
+    assert code == 2
+    assert "32" in err
+
+
+def test_an_unexpected_error_keeps_its_traceback_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, run_dir: Path
+) -> None:
+    def explode() -> None:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr("fraud.run.smoke.development_token", lambda *_: explode())
+    code, _, err = fraud("token")
+    assert code == 1
+    assert "ZeroDivisionError: boom" in err
+    assert "Traceback" not in err
+    (kept,) = (run_dir / "logs").glob("error-*.log")
+    assert str(kept) in err
+    assert "Traceback" in kept.read_text()
+
+
+def test_features_are_listed_in_model_order() -> None:
+    code, out, _ = fraud("features", "list")
+    assert code == 0
+    words = [line.split()[1] for line in out.splitlines() if len(line.split()) > 1]
+    assert [word for word in words if word in CREDIT_CARD.feature_names] == list(
+        CREDIT_CARD.feature_names
+    )
+
+
+def test_a_feature_is_described() -> None:
+    code, out, _ = fraud("features", "describe", "user_count_1h")
+    assert code == 0
+    assert "user_count_1h" in out
+    assert "window" in out
+
+
+def test_a_misspelt_feature_or_type_is_recognised() -> None:
+    code, _, err = fraud("features", "describe", "user_count_1hour")
+    assert code == 2
+    assert "user_count_1h'" in err
+    code, _, err = fraud("features", "list", "--fraud-type", "tax")
+    assert code == 2
+    assert "credit_card" in err
+
+
+def test_version_is_a_version() -> None:
+    code, out, _ = fraud("version")
+    assert code == 0
+    assert out.strip()[0].isdigit()
+
+
+def test_migrate_prints_the_revision(monkeypatch: pytest.MonkeyPatch, ledger_url: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    assert fraud("db", "migrate")[:2] == (0, f"{head_revision()}\n")
+
+
+def test_an_unreachable_ledger_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:hidden@127.0.0.1:1/fraud")
+    code, _, err = fraud("db", "migrate")
+    assert code == 2
+    assert "does not answer" in err
+    assert "hidden" not in err
+
+
+def test_audit_verify_finds_an_edited_record(
+    monkeypatch: pytest.MonkeyPatch, ledger_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    connection = connect(ledger_url)
+    chain = claim_chain(connection, "cli-test")
+    with connection.cursor() as cursor:
+        entry = AuditEntry("me", "score", "success", "here", "transaction", "T1")
+        append(cursor, chain, [entry, entry], 1_700_000_000_000_000)
+    connection.commit()
+    code, out, _ = fraud("audit", "verify")
+    assert (code, out.splitlines()[-1]) == (0, "2 records in 1 chains, 0 findings")
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # past the triggers
+        cursor.execute("UPDATE audit_log SET actor = 'you' WHERE position = 1")
+    connection.commit()
+    connection.close()
+    code, out, _ = fraud("audit", "verify")
+    assert code == 1
+    assert "1 of chain" in out
+
+
+def test_serve_without_a_bento_says_how_to_get_one() -> None:
+    code, _, err = fraud("serve")
+    assert code == 2
+    assert "fraud bento build" in err
+
+
+def test_ingest_of_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    mapping = tmp_path / "map.yaml"
+    mapping.write_text("columns: {}\n")
+    code, _, err = fraud("ingest", "credit_card", str(tmp_path / "no.csv"), "--map", str(mapping))
+    assert code == 2
+    assert err.startswith("fraud: ")
+
+
+def test_help_lists_every_command() -> None:
+    _, out, _ = fraud("--help")
+    for command in ("run", "serve", "token", "ingest", "pipeline", "bento", "postgres", "audit"):
+        assert command in out
