@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection
 
 from fraud.domain.errors import ContractError
 from fraud.domain.event import from_us, text_id
-from fraud.ledger.decisions import Cursor
+from fraud.ledger.statement import Cursor, Statement
 
 LONGEST_TEXT = 200
 """Characters kept of an id or address; refused requests may carry longer ones."""
@@ -135,25 +135,33 @@ def claim_chain(connection: Connection, prefix: str) -> str:
     raise AssertionError("unreachable: there are always more numbers")
 
 
-_HEAD = "SELECT position, hash FROM audit_anchor WHERE chain = %s FOR UPDATE"
-
-_APPEND = """
-WITH batch AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS record (
-        position bigint, actor text, action text, outcome text, origin text,
-        object_type text, object_id text, detail text, prev_hash text, hash text
-    )
-), appended AS (
-    INSERT INTO audit_log (
-        chain, position, recorded_at, actor, action, outcome, origin, object_type, object_id,
-        detail, prev_hash, hash
-    )
-    SELECT %s, position, %s, actor, action, outcome, origin, object_type, object_id,
-        detail::json, decode(prev_hash, 'hex'), decode(hash, 'hex')
-    FROM batch
+_HEAD = Statement(
+    "audit_head",
+    ("text",),
+    "SELECT position, hash FROM audit_anchor WHERE chain = $1 FOR UPDATE",
 )
-UPDATE audit_anchor SET position = %s, hash = %s, updated_at = %s WHERE chain = %s
-"""
+
+_APPEND = Statement(
+    "audit_append",
+    ("jsonb", "text", "timestamptz", "bigint", "bytea"),
+    """
+    WITH batch AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset($1) AS record (
+            position bigint, actor text, action text, outcome text, origin text,
+            object_type text, object_id text, detail text, prev_hash text, hash text
+        )
+    ), appended AS (
+        INSERT INTO audit_log (
+            chain, position, recorded_at, actor, action, outcome, origin, object_type,
+            object_id, detail, prev_hash, hash
+        )
+        SELECT $2, position, $3, actor, action, outcome, origin, object_type, object_id,
+            detail::json, decode(prev_hash, 'hex'), decode(hash, 'hex')
+        FROM batch
+    )
+    UPDATE audit_anchor SET position = $4, hash = $5, updated_at = $3 WHERE chain = $2
+    """,
+)
 
 
 def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: int) -> None:
@@ -172,7 +180,7 @@ def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: in
     """
     if not entries:
         return
-    cursor.execute(_HEAD, (chain,))
+    _HEAD.execute(cursor, (chain,))
     heads = cursor.fetchall()
     if not heads:
         raise ContractError(
@@ -197,8 +205,7 @@ def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: in
         )
         head = record.hash()
         batch.append(_parameters(record, head))
-    now = from_us(now_us)
-    cursor.execute(_APPEND, (json.dumps(batch), chain, now, position, head, now, chain))
+    _APPEND.execute(cursor, (json.dumps(batch), chain, from_us(now_us), position, head))
 
 
 def _parameters(record: StoredRecord, own_hash: bytes) -> dict[str, object]:

@@ -8,25 +8,16 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg2.errors
 
 from fraud.domain.decision import Decision, Reason, reply
 from fraud.domain.event import Event, from_us, to_us
 from fraud.domain.rules import RiskLevel
+from fraud.ledger.statement import Cursor, Statement
 
 RESULTS_TOPIC = "fraud_results"
-
-
-class Cursor(Protocol):
-    """The part of a psycopg2 cursor the ledger needs."""
-
-    def execute(self, query: str, vars: Any = ...) -> None:
-        """Run statements with parameters."""
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows of the last statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +53,17 @@ class KnownDecision:
     decision: Decision
 
 
-_DECISION_COLUMNS = """
-    d.transaction_id, d.decision_id, d.fraud_type, d.probability, d.risk_level, d.reasons,
-    d.rules, d.model_version, d.policy_version, d.degraded, d.scored_at
-"""
-
-_KNOWN = f"""
-SELECT t.body_digest, {_DECISION_COLUMNS}
-FROM decisions d JOIN transactions t USING (transaction_id)
-WHERE d.transaction_id = ANY(%s::varchar[])
-"""
+_KNOWN = Statement(
+    "known_decisions",
+    ("varchar[]",),
+    """
+    SELECT t.body_digest, d.transaction_id, d.decision_id, d.fraud_type, d.probability,
+        d.risk_level, d.reasons, d.rules, d.model_version, d.policy_version, d.degraded,
+        d.scored_at
+    FROM decisions d JOIN transactions t USING (transaction_id)
+    WHERE d.transaction_id = ANY($1)
+    """,
+)
 
 
 def known_decisions(cursor: Cursor, transaction_ids: Sequence[str]) -> dict[str, KnownDecision]:
@@ -81,7 +73,7 @@ def known_decisions(cursor: Cursor, transaction_ids: Sequence[str]) -> dict[str,
     """
     if not transaction_ids:
         return {}
-    cursor.execute(_KNOWN, (list(transaction_ids),))
+    _KNOWN.execute(cursor, (list(transaction_ids),))
     return {
         row[1]: KnownDecision(body_digest=bytes(row[0]), decision=_decision(row[1:]))
         for row in cursor.fetchall()
@@ -113,49 +105,53 @@ def _decision(row: Sequence[Any]) -> Decision:
     )
 
 
-_INSERT = """
-WITH batch AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%s::jsonb) AS record (
-        event_time timestamp, amount numeric, seq bigint, observed_at timestamptz,
-        amount_minor bigint, body_digest text, fields jsonb, reply jsonb, feature_values text,
-        schema_hash text, actor text, outbox_key text, alert_type text, description text
+_INSERT = Statement(
+    "insert_decisions",
+    ("jsonb", "text"),
+    """
+    WITH batch AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset($1::jsonb) AS record (
+            event_time timestamp, amount numeric, seq bigint, observed_at timestamptz,
+            amount_minor bigint, body_digest text, fields jsonb, reply jsonb, feature_values text,
+            schema_hash text, actor text, outbox_key text, alert_type text, description text
+        )
+    ), new_transactions AS (
+        INSERT INTO transactions (
+            transaction_id, timestamp, amount, user_id, merchant_id, merchant_category,
+            fraud_probability, risk_level, recommended_action, fraud_type, seq, observed_at,
+            amount_minor, body_digest, fields
+        )
+        SELECT
+            reply->>'transaction_id', event_time, amount, fields->>'user_id',
+            fields->>'merchant_id', fields->>'merchant_category',
+            (reply->>'fraud_probability')::numeric, reply->>'risk_level',
+            reply->>'recommended_action', reply->>'fraud_type', seq, observed_at, amount_minor,
+            decode(body_digest, 'base64'), fields
+        FROM batch
+    ), new_decisions AS (
+        INSERT INTO decisions (
+            decision_id, transaction_id, fraud_type, probability, risk_level, action, reasons,
+            rules, model_version, policy_version, schema_hash, feature_values, degraded,
+            scored_at, actor
+        )
+        SELECT
+            (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
+            (reply->>'fraud_probability')::float8, reply->>'risk_level',
+            reply->>'recommended_action', reply->'reasons', reply->'rules',
+            reply->>'model_version', reply->>'policy_version', schema_hash,
+            decode(feature_values, 'base64'), (reply->>'degraded')::boolean,
+            (reply->>'scored_at')::timestamptz, actor
+        FROM batch
+    ), new_alerts AS (
+        INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
+        SELECT reply->>'transaction_id', alert_type, reply->>'risk_level', description,
+            reply->>'fraud_type'
+        FROM batch WHERE alert_type IS NOT NULL
     )
-), new_transactions AS (
-    INSERT INTO transactions (
-        transaction_id, timestamp, amount, user_id, merchant_id, merchant_category,
-        fraud_probability, risk_level, recommended_action, fraud_type, seq, observed_at,
-        amount_minor, body_digest, fields
-    )
-    SELECT
-        reply->>'transaction_id', event_time, amount, fields->>'user_id',
-        fields->>'merchant_id', fields->>'merchant_category',
-        (reply->>'fraud_probability')::numeric, reply->>'risk_level',
-        reply->>'recommended_action', reply->>'fraud_type', seq, observed_at, amount_minor,
-        decode(body_digest, 'base64'), fields
-    FROM batch
-), new_decisions AS (
-    INSERT INTO decisions (
-        decision_id, transaction_id, fraud_type, probability, risk_level, action, reasons,
-        rules, model_version, policy_version, schema_hash, feature_values, degraded,
-        scored_at, actor
-    )
-    SELECT
-        (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
-        (reply->>'fraud_probability')::float8, reply->>'risk_level',
-        reply->>'recommended_action', reply->'reasons', reply->'rules',
-        reply->>'model_version', reply->>'policy_version', schema_hash,
-        decode(feature_values, 'base64'), (reply->>'degraded')::boolean,
-        (reply->>'scored_at')::timestamptz, actor
-    FROM batch
-), new_alerts AS (
-    INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
-    SELECT reply->>'transaction_id', alert_type, reply->>'risk_level', description,
-        reply->>'fraud_type'
-    FROM batch WHERE alert_type IS NOT NULL
+    INSERT INTO outbox (topic, key, payload)
+    SELECT $2, outbox_key, reply FROM batch
+    """,
 )
-INSERT INTO outbox (topic, key, payload)
-SELECT %s, outbox_key, reply FROM batch
-"""
 
 
 def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
@@ -168,7 +164,7 @@ def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
     """
     if records:
         batch = json.dumps([_parameters(record) for record in records], allow_nan=False)
-        cursor.execute(_INSERT, (batch, RESULTS_TOPIC))
+        _INSERT.execute(cursor, (batch, RESULTS_TOPIC))
 
 
 def is_duplicate(error: psycopg2.errors.UniqueViolation) -> bool:

@@ -5,7 +5,7 @@ from itertools import islice
 
 from fraud.domain.event import from_us, to_us
 from fraud.domain.label import Label
-from fraud.ledger.decisions import Cursor
+from fraud.ledger.statement import Cursor
 
 ROWS_PER_STATEMENT = 10_000
 

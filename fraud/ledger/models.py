@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraud.domain.event import from_us, to_us
-from fraud.ledger.decisions import Cursor
+from fraud.ledger.statement import Cursor
 
 CHAMPION = "champion"
 

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from fraud.ledger.audit import one_line
-from fraud.ledger.decisions import Cursor
+from fraud.ledger.statement import Cursor
 
 ROWS_PER_STATEMENT = 5_000
 
