@@ -18,8 +18,8 @@ ATTEMPTS_S = 10.0
 
 EXAMPLE = {
     "amount": 150.0,
-    "user_id": "USER_001",
-    "merchant_id": "MERCH_001",
+    "user_id": "USER_000001",
+    "merchant_id": "MERCH_000001",
     "merchant_category": "electronics",
     "distance_from_home_km": 25.5,
     "foreign_transaction": False,
@@ -54,7 +54,8 @@ def score_one(settings: Settings) -> dict[str, object]:
     Raises:
         FraudError: the service does not answer with a decision of a model.
     """
-    body = {"transaction_id": f"SMOKE_{uuid.uuid4().hex[:20]}", **EXAMPLE}
+    nobody = {"user_id": "SMOKE_TEST", "merchant_id": "SMOKE_TEST"}  # no real history is touched
+    body = {"transaction_id": f"SMOKE_{uuid.uuid4().hex[:20]}", **EXAMPLE, **nobody}
     headers = {"authorization": f"Bearer {development_token(settings)}"}
     url = f"{addresses(settings)['api']}/predict"
     deadline = time.monotonic() + ATTEMPTS_S
