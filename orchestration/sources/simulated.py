@@ -1,11 +1,12 @@
 """Transactions from the simulator: the source of a fresh installation."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from orchestration.sources.batch import Batch
+from fraud.settings import Settings
+from orchestration.sources.batch import Batch, Source
 from orchestration.sources.simulator.credit_card import CreditCardSimulation, simulate_days
 
 PIECE_DAYS = 30
@@ -43,3 +44,22 @@ class SimulatedSource:
 
 def _numbered(rows: pd.DataFrame, before: int) -> pd.RangeIndex:
     return pd.RangeIndex(before + 1, before + 1 + len(rows))
+
+
+def simulated_card_payments(settings: Settings, start: dt.date) -> Source:
+    """The card payments of the world that the settings describe."""
+    return SimulatedSource(
+        CreditCardSimulation(
+            start=start,
+            days=settings.history_days,
+            seed=settings.simulator_seed,
+            customers=settings.simulator_customers,
+            merchants=settings.simulator_merchants,
+        )
+    )
+
+
+SIMULATORS: dict[str, Callable[[Settings, dt.date], Source]] = {
+    "credit_card": simulated_card_payments
+}
+"""How to simulate each fraud type, by name, from the first day of its history on."""

@@ -1,0 +1,111 @@
+"""What runs when: the whole loop, daily ingest, monthly retraining, weekly review."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from fraud.domain.fraud_type import FraudType
+from orchestration.assets.naming import (
+    DRIFT_REPORT,
+    LABELS,
+    ONLINE_STATE,
+    PERFORMANCE_REVIEW,
+    TRAINING_FRAME,
+    TRANSACTIONS,
+    asset_key,
+)
+
+INGEST_AT = "30 0 * * *"
+RETRAIN_AT = "0 3 1 * *"
+REVIEW_AT = "0 6 * * 1"
+"""Cron expressions, UTC: after midnight, on the first of the month, on Monday."""
+
+
+def pipeline_job_name(fraud_type: FraudType) -> str:
+    """The job that runs the whole loop."""
+    return f"{fraud_type.name}_pipeline"
+
+
+def jobs(
+    fraud_type: FraudType, partitions: dg.DailyPartitionsDefinition
+) -> dict[str, UnresolvedAssetJobDefinition]:
+    """The jobs of a fraud type by what they are for.
+
+    All run in one process: the imports of a step's own process cost more than most steps.
+    """
+    everything = dg.AssetSelection.key_prefixes(fraud_type.name)
+    daily = dg.AssetSelection.assets(
+        *(asset_key(fraud_type, name) for name in (TRANSACTIONS, LABELS))
+    )
+    review = dg.AssetSelection.assets(
+        *(asset_key(fraud_type, name) for name in (DRIFT_REPORT, PERFORMANCE_REVIEW))
+    )
+    frame = dg.AssetSelection.assets(asset_key(fraud_type, TRAINING_FRAME))
+    state = dg.AssetSelection.assets(asset_key(fraud_type, ONLINE_STATE))
+    executor = dg.in_process_executor
+    title = fraud_type.title
+    return {
+        "pipeline": dg.define_asset_job(
+            pipeline_job_name(fraud_type),
+            everything,
+            description=f"{title}: the whole loop, from the source to a served model and its "
+            "first drift report.",
+            executor_def=executor,
+            partitions_def=partitions,
+        ),
+        "daily_ingest": dg.define_asset_job(
+            f"{fraud_type.name}_daily_ingest",
+            daily | state,
+            description=f"{title}: one day of transactions and labels into the log, and the "
+            "online state brought up to it.",
+            executor_def=executor,
+            partitions_def=partitions,
+        ),
+        "retraining": dg.define_asset_job(
+            f"{fraud_type.name}_retraining",
+            everything - daily - state - review,
+            description=f"{title}: frame, candidates, champion and deployment on the log as it "
+            "is now.",
+            executor_def=executor,
+        ),
+        "review": dg.define_asset_job(
+            f"{fraud_type.name}_weekly_review",
+            frame | review,
+            description=f"{title}: has the world moved, and is the champion still good?",
+            executor_def=executor,
+        ),
+    }
+
+
+def schedules(
+    fraud_type: FraudType, of_type: dict[str, UnresolvedAssetJobDefinition]
+) -> Sequence[dg.ScheduleDefinition]:
+    """When the jobs run; all are switched off until somebody switches them on in the UI."""
+    return (
+        dg.ScheduleDefinition(
+            name=f"{fraud_type.name}_daily_ingest_schedule",
+            job=of_type["daily_ingest"],
+            cron_schedule=INGEST_AT,
+            execution_fn=_for_yesterday,
+            description="Every night, the day that has just ended.",
+        ),
+        dg.ScheduleDefinition(
+            name=f"{fraud_type.name}_monthly_retraining_schedule",
+            job=of_type["retraining"],
+            cron_schedule=RETRAIN_AT,
+            description="On the first of every month.",
+        ),
+        dg.ScheduleDefinition(
+            name=f"{fraud_type.name}_weekly_review_schedule",
+            job=of_type["review"],
+            cron_schedule=REVIEW_AT,
+            description="Every Monday morning.",
+        ),
+    )
+
+
+def _for_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    yesterday = (context.scheduled_execution_time - dt.timedelta(days=1)).date().isoformat()
+    return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
