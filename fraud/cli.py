@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -40,6 +40,7 @@ for name, group in (
 ):
     app.add_typer(group, name=name)
 
+DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
 FraudTypeOption = Annotated[str, typer.Option("--fraud-type", help="Name of a fraud type.")]
 
 
@@ -128,12 +129,29 @@ def ingest(
 
 
 @pipeline_app.command("run")
-def run_the_pipeline(fraud_type: FraudTypeOption = "credit_card") -> None:
+def run_the_pipeline(
+    fraud_type: FraudTypeOption = "credit_card",
+    source: Annotated[
+        Literal["simulator", "file", "lake"],
+        typer.Option(help="Where new transactions come from; lake: only what is there."),
+    ] = "simulator",
+    file: Annotated[Path | None, typer.Option(help="CSV or Parquet, for the source file.")] = None,
+    mapping: Annotated[Path | None, typer.Option("--map", help="Its YAML mapping.")] = None,
+    first: DayOption = None,
+    last: DayOption = None,
+) -> None:
     """Ingest, compute features, train, compare, and promote a champion."""
     with clear_errors():
-        from orchestration.pipeline import run_pipeline
+        from orchestration.pipeline import SourceChoice, run_pipeline
 
-        run_pipeline(load_settings(), fraud_type)
+        result = run_pipeline(
+            load_settings(),
+            fraud_type,
+            first=first.date() if first else None,
+            last=last.date() if last else None,
+            source=SourceChoice(kind=source, path=file, mapping=mapping),
+        )
+    raise typer.Exit(0 if result.success else 1)
 
 
 @db_app.command("migrate")

@@ -93,17 +93,14 @@ class _Platform:
         begin, urls = self._background.begin, programs.addresses(self._settings)
         self._start_databases()
         built = begin("Bento", lambda: bento.build(self._settings))
-        mlflow = begin("MLflow", lambda: self._serve(MLFLOW, f"{urls['mlflow']}/health"))
+        begin("MLflow", lambda: self._serve(MLFLOW, f"{urls['mlflow']}/health"))
         tables = begin("Dagster's tables", self._make_dagster_tables)
         with self._progress.step("Ledger's tables"):
             migrate(self._databases.fraud)
         self._background.wait(tables)
-        if databases.has_champion(self._databases.fraud, FIRST_FRAUD_TYPE):
-            begin("Dagster", self._start_dagster)
-        else:
-            self._background.wait(mlflow)
-            begin("Dagster", self._start_dagster)
-            self._train()
+        begin("Dagster", self._start_dagster)
+        if not databases.has_champion(self._databases.fraud, FIRST_FRAUD_TYPE):
+            self._train()  # its data steps leave MLflow the time to start
         self._background.wait(built)
         begin("Detector", lambda: self._serve(DETECTOR, f"{urls['api']}/readyz"))
         self._background.wait()
