@@ -67,10 +67,9 @@ def materialize(
         LedgerUnavailable: PostgreSQL does not answer; run again to finish.
     """
     layout = type_layout(fraud_type.name)
-    complete = max([0, *(frame["seq"].max() for frame in (events, labels) if len(frame))])
     with pool.transaction() as cursor:
-        tail = tail_events(cursor, fraud_type, int(complete))
-        newer_labels = tail_labels(cursor, fraud_type, int(complete))
+        tail = tail_events(cursor, fraud_type, _last_seq(events))
+        newer_labels = tail_labels(cursor, fraud_type, _last_seq(labels))
     if tail:
         events = pd.concat([events, events_frame(fraud_type, tail)], ignore_index=True)
     if len(newer_labels):
@@ -86,6 +85,10 @@ def materialize(
             written += len(chunk)
     progress(len(layout.entities), len(layout.entities))
     return MaterializeReport(history.size, len(history.label_seq), written, size)
+
+
+def _last_seq(frame: pd.DataFrame) -> int:
+    return int(frame["seq"].max()) if len(frame) else 0
 
 
 def _chunks(replayed: Iterator[Replayed]) -> Iterator[list[Replayed]]:
