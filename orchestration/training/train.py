@@ -7,7 +7,7 @@ The whole training in order: `train_candidate` for each name in `CANDIDATES`,
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,14 @@ class TrainedCandidate:
     name: str
     title: str
     params: Mapping[str, Any]
-    onnx_bytes: bytes
+    onnx_bytes: bytes = field(repr=False)
     calibration: Calibration
     thresholds: Thresholds
     metrics: Mapping[str, Mapping[str, float]]
     parity: ParityReport
     baseline: tuple[float, ...]
     importances: Mapping[str, float]
-    plots: Mapping[str, bytes]
+    plots: Mapping[str, bytes] = field(repr=False)
     fit_seconds: float
 
     @property

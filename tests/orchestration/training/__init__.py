@@ -1,0 +1,1 @@
+"""Tests of training: small models, all the way to a bundle."""
