@@ -127,8 +127,9 @@ class ChampionShelf:
         except FraudError as error:
             if known is None:
                 log.error("Model %s is refused: %s", deployment.model_version, error)
-            self._refused[deployment.deployment_id] = (stamp, now_s, str(error))
-            return str(error)
+            problem = self._shown(error)
+            self._refused[deployment.deployment_id] = (stamp, now_s, problem)
+            return problem
         self._refused.pop(deployment.deployment_id, None)
         self._served[kind.name] = _Served(deployment, model, stamp, now_s)
         log.info("Model %s serves %s", model.version, kind.name)
@@ -158,11 +159,15 @@ class ChampionShelf:
             if bundle.digest != served.deployment.bundle_digest:
                 raise BundleError(f"{folder} holds another bundle than the one that serves.")
         except FraudError as error:
-            problem = f"{error} The model loaded before goes on."
+            problem = f"{self._shown(error)} The model loaded before goes on."
             if problem != served.problem:
-                log.error("The files of model %s: %s", served.model.version, problem)
+                log.error("The files of model %s: %s", served.model.version, error)
         self._served[kind.name] = _Served(served.deployment, served.model, stamp, now_s, problem)
         return problem
+
+    def _shown(self, error: FraudError) -> str:
+        """The error without the paths of this machine, which strangers can read in /health."""
+        return str(error).replace(f"{self._bundle_dir}/", "")
 
     def _report(self, fraud_type: str) -> dict[str, str | None]:
         served, problem = self._served.get(fraud_type), self._problems[fraud_type]

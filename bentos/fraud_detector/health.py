@@ -29,8 +29,8 @@ def health(runtime: Runtime) -> tuple[int, dict[str, object]]:
         "latency_ms": ledger.took_ms,
         "checked_at": ledger.looked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
-    if ledger.problem:
-        database["problem"] = ledger.problem
+    if not ledger.is_up:  # the log knows which host and why; strangers need not
+        database["problem"] = "The ledger does not answer."
     ready = is_ready(runtime)
     status = ("degraded" if is_impaired else "ok") if ready else "unavailable"
     body: dict[str, object] = {

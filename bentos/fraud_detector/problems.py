@@ -137,7 +137,12 @@ def problem_of(error: FraudError) -> Problem:
         headers["www-authenticate"] = 'Bearer error="invalid_token"'
     if isinstance(error, Forbidden):
         headers["www-authenticate"] = 'Bearer error="insufficient_scope"'
-    return Problem(slug, str(error), errors, headers)
+    return Problem(slug, _sentences(error), errors, headers)
+
+
+def _sentences(error: FraudError) -> str:
+    end = "" if error.message.endswith((".", "!", "?")) else "."
+    return f"{error.message}{end} {error.remedy}".strip()
 
 
 def internal_error() -> Problem:

@@ -117,6 +117,7 @@ def test_a_bundle_altered_before_its_promotion_is_never_loaded(fresh: Detector) 
     found = champion(fresh)
     assert (found["model_version"], found["status"]) == ("model-2", "stale")
     assert "SHA-256" in found["problem"]
+    assert str(fresh.settings.run_dir) not in found["problem"]  # /health is open to strangers
     assert fresh.predict().json()["model_version"] == "model-2"
 
 

@@ -101,7 +101,7 @@ def test_a_ledger_that_is_away_means_503_and_its_return_200(
     seen = httpx.get(f"{detector.url}/health")
     assert seen.status_code == 503
     assert seen.json()["status"] == "unavailable"
-    assert seen.json()["database"]["problem"]
+    assert seen.json()["database"]["problem"] == "The ledger does not answer."
     assert httpx.get(f"{detector.url}/readyz").status_code == 503
     # Who proves nothing is turned away all the same, though it cannot be recorded.
     assert httpx.post(f"{detector.url}/predict").status_code == 401
