@@ -142,7 +142,7 @@ def test_four_comparable_models_were_trained_and_one_is_champion(platform: Platf
     client = MlflowClient(platform.settings.mlflow_tracking_uri)
     experiment = client.get_experiment_by_name("fraud/credit_card")
     runs = client.search_runs([experiment.experiment_id])
-    kinds = {run.data.tags.get("model_kind") or run.data.params.get("model_kind") for run in runs}
+    kinds = {run.data.tags["candidate"] for run in runs}
     assert kinds >= {"logistic_regression", "random_forest", "xgboost", "lightgbm"}
     shared = set.intersection(*(set(run.data.metrics) for run in runs))
     assert any("average_precision" in name for name in shared)
