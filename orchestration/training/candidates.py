@@ -157,7 +157,7 @@ CANDIDATES: dict[str, Candidate] = {
                 "n_estimators": 100,
                 "max_depth": 12,
                 "min_samples_leaf": 2,
-                "max_samples": 0.3,
+                "bag_rows": 25_000,
             },
             fit=fit_forest,
             predict=predict_second_column,

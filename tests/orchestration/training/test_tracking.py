@@ -172,5 +172,5 @@ def test_a_server_that_refuses_is_named(
     manifest = manifest_of(
         trained, split, CREDIT_CARD, trained_at=TRAINED_AT, git_commit="", mlflow_run_id=""
     )
-    with pytest.raises(UnavailableError, match=r"http://127.*'nowhere'.*See that its server"):
+    with pytest.raises(UnavailableError, match=r"http://127.*id=nowhere.*See that its server"):
         register_champion("nowhere", manifest, "# A card", CREDIT_CARD, tracking_uri=store)
