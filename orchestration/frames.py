@@ -36,6 +36,7 @@ class FrameStore:
     """One frame, its labels and its origin below an fsspec url; a new one replaces it."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
 
     def write(self, frame: pd.DataFrame, labels: pd.DataFrame, info: FrameInfo) -> None:
@@ -47,6 +48,16 @@ class FrameStore:
                 pq.write_table(arrow, sink, compression="lz4", use_dictionary=False)
         with self._fs.open(f"{self._root}/info.json", "w") as sink:
             json.dump(asdict(info), sink, default=str, indent=2)
+
+    def version(self) -> str:
+        """A text that changes whenever the frame is replaced.
+
+        Raises:
+            NotFound: none was built yet.
+        """
+        self.info()
+        version: str = self._fs.ukey(f"{self._root}/info.json")
+        return version
 
     def info(self) -> FrameInfo:
         """Where the frame comes from.

@@ -208,7 +208,9 @@ class _Display:
         if not result.success and not result.failure:
             result.failure = ", ".join(result.failed_checks) or "the run did not end well"
         verdict = "[green]Done[/]" if result.success else f"[red]Failed[/]: {result.failure}"
-        self._console.print(f"{verdict} after {result.seconds:.0f} s", highlight=False)
+        self._console.print(
+            f"{verdict} after {result.seconds:.0f} s", highlight=False, soft_wrap=True
+        )
         if not result.success:
             self._console.print(f"The whole log: {result.log}", highlight=False, soft_wrap=True)
 

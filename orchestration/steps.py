@@ -102,9 +102,15 @@ def plain(metadata: Mapping[str, dg.MetadataValue]) -> MetadataValues:
 
 
 def reason(error: object) -> str:
-    """The innermost message of a step's failure."""
-    cause = getattr(error, "cause", None)
-    while cause is not None:
-        error, cause = cause, getattr(cause, "cause", None)
+    """The message of a step's failure, as raised by the code Dagster ran."""
+    while type_of(error).startswith("Dagster") and getattr(error, "cause", None) is not None:
+        error = getattr(error, "cause", None)
     message = str(getattr(error, "message", error)).strip()
-    return message.splitlines()[0] if message else "no message"
+    # Dagster writes `package.module.Kind: what was wrong`.
+    _, found, rest = message.partition(f"{type_of(error)}: ")
+    return (rest if found else message).splitlines()[0] if message else "no message"
+
+
+def type_of(error: object) -> str:
+    """The name of the exception an error stands for."""
+    return str(getattr(error, "cls_name", type(error).__name__))

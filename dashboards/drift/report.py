@@ -25,6 +25,16 @@ SEED = 7
 THRESHOLD = 0.1
 """Distance from which a column counts as drifted, as Evidently's own defaults have it."""
 
+_STORAGE = """<script>
+for (const name of ["localStorage", "sessionStorage"]) {
+  try { window[name] } catch {
+    const nothing = { getItem: () => null, setItem() {}, removeItem() {}, clear() {} };
+    Object.defineProperty(window, name, { value: nothing });
+  }
+}
+</script>"""
+"""Evidently's page reads the browser's storage, which MLflow's sandboxed frame does not give."""
+
 FEW_VALUES = 20
 """A column with at most so many distinct values is compared value by value."""
 
@@ -209,4 +219,4 @@ def _with_heading(
 </header>"""
     start = page.index(">", page.index("<body")) + 1
     page = page[:start] + heading + page[start:]
-    return page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)
+    return page.replace("<head>", f"<head><title>{html.escape(title)}</title>{_STORAGE}", 1)

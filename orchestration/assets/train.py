@@ -2,12 +2,14 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
 
 from fraud.domain.fraud_type import FraudType
 from fraud.settings import Settings
+from fraud.types.registry import fraud_type as declared
 from orchestration.assets.naming import TRAINING_FRAME, Materialized, asset_key
 from orchestration.assets.pictures import numbers, picture
 from orchestration.frames import FrameStore
@@ -93,7 +95,11 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
         )
         return dg.MaterializeResult(
             metadata=metadata_of(trained, split)
-            | {"mlflow_run": mlflow_server.run_url(run.experiment_id, run.run_id)},
+            | {
+                "mlflow_run": dg.MetadataValue.url(
+                    mlflow_server.run_url(run.experiment_id, run.run_id)
+                )
+            },
             check_results=[
                 dg.AssetCheckResult(
                     check_name=ONNX_PARITY,
@@ -140,6 +146,13 @@ def split_of(store: FrameStore, fraud_type: FraudType) -> Split:
     Raises:
         ContractError: the frame holds too few days or too few frauds.
     """
+    return _split(store.url, store.version(), fraud_type.name)
+
+
+@lru_cache(maxsize=1)
+def _split(url: str, version: str, name: str) -> Split:
+    # Every candidate of a run asks for the same split; `version` changes with the frame.
+    store, fraud_type = FrameStore(url), declared(name)
     info = store.info()
     spans = spans_of((info.last - info.first).days + 1)
     frame = store.frame()
