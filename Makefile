@@ -49,6 +49,7 @@ $(STAMP): pyproject.toml requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 		-r $(VENV)/uv.lock; \
 	echo "Installing the locked packages ..."; \
+	UV_SYSTEM_CERTS=1; export UV_SYSTEM_CERTS; \
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock; \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
 	touch $@; \
