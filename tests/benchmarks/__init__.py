@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: a figure is worth what its protocol is."""
