@@ -160,4 +160,6 @@ storage:
       env: DAGSTER_POSTGRES_URL
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
