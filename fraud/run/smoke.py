@@ -52,7 +52,7 @@ def score_one(settings: Settings) -> dict[str, object]:
     """Have one transaction scored; the reply.
 
     Raises:
-        FraudError: the service does not answer with a decision of a model.
+        FraudError: the service does not answer with a decision.
     """
     nobody = {"user_id": "SMOKE_TEST", "merchant_id": "SMOKE_TEST"}  # no real history is touched
     body = {"transaction_id": f"SMOKE_{uuid.uuid4().hex[:20]}", **EXAMPLE, **nobody}
@@ -67,11 +67,6 @@ def score_one(settings: Settings) -> dict[str, object]:
     reply: dict[str, object] = answer.json()
     if answer.status_code != 200:
         raise FraudError(f"The first transaction was refused: {answer.text}")
-    if reply["degraded"]:
-        raise FraudError(
-            "The first transaction was decided by the rules alone.",
-            remedy=f"See {addresses(settings)['api']}/health for what is wrong with the model.",
-        )
     return reply
 
 
@@ -94,6 +89,11 @@ def show(console: Console, settings: Settings, reply: dict[str, object], seconds
         f"\nFirst transaction: {reply['recommended_action']} at probability "
         f"{reply['fraud_probability']:.4f} by model {reply['model_version']}."
     )
+    if reply["degraded"]:
+        console.print(
+            f"[yellow]No model could be loaded: the rules decide alone.[/] "
+            f"{found['api']}/health says why; `fraud pipeline run` promotes a new one."
+        )
     token = development_token(settings)
     console.print("\n[bold]Development token[/] (make -s token prints one too)")
     _print_plain(console, token)

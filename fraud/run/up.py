@@ -30,6 +30,7 @@ from fraud.settings import Settings
 
 FIRST_FRAUD_TYPE = "credit_card"
 READY_TIMEOUT_S = 180.0
+MODEL_TIMEOUT_S = 10.0
 
 
 class Stopped(BaseException):
@@ -50,7 +51,7 @@ def run(settings: Settings, console: Console, *, exit_after_smoke: bool = False)
     places = Places(settings.run_dir)
     places.make()
     with _alone(places), _Ears() as ears:
-        platform = _Platform(settings, places, console)
+        platform = _Platform(settings, places, console, is_strict=exit_after_smoke)
         try:
             platform.start()
             if not exit_after_smoke:
@@ -66,7 +67,10 @@ def run(settings: Settings, console: Console, *, exit_after_smoke: bool = False)
 class _Platform:
     """The programs of one run folder, from start to stop."""
 
-    def __init__(self, settings: Settings, places: Places, console: Console) -> None:
+    def __init__(
+        self, settings: Settings, places: Places, console: Console, *, is_strict: bool
+    ) -> None:
+        self._is_strict = is_strict
         self._settings = settings
         self._places = places
         self._console = console
@@ -102,10 +106,14 @@ class _Platform:
         if not databases.has_champion(self._databases.fraud, FIRST_FRAUD_TYPE):
             self._train()  # its data steps leave MLflow the time to start
         self._background.wait(built)
-        begin("Detector", lambda: self._serve(DETECTOR, f"{urls['api']}/readyz"))
+        begin("Detector", self._start_detector)
         self._background.wait()
         with self._progress.step("First transaction"):
             reply = score_one(self._settings)
+        if reply["degraded"] and self._is_strict:
+            raise FraudError(
+                "No model answered the first transaction.", remedy=f"See {urls['api']}/health."
+            )
         show(self._console, self._settings, reply, time.monotonic() - self._progress.started_s)
 
     def stay(self) -> None:
@@ -165,6 +173,15 @@ class _Platform:
             raise StartFailure(
                 f"Dagster cannot load {programs.DEFINITIONS}:\n{tail(log)}", remedy=f"See {log}."
             )
+
+    def _start_detector(self) -> None:
+        """Start it and wait for a model; without one it still answers, by the rules alone."""
+        url = programs.addresses(self._settings)["api"]
+        self._serve(DETECTOR, f"{url}/livez")
+        deadline = time.monotonic() + MODEL_TIMEOUT_S
+        while not answers(f"{url}/readyz") and time.monotonic() < deadline:
+            self._supervisor.check(DETECTOR)
+            time.sleep(POLL_S)
 
     def _train(self) -> None:
         self._console.print("No model was promoted yet: the first pipeline run begins.")
