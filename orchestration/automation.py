@@ -28,9 +28,7 @@ def pipeline_job_name(fraud_type: FraudType) -> str:
     return f"{fraud_type.name}_pipeline"
 
 
-def jobs(
-    fraud_type: FraudType, partitions: dg.DailyPartitionsDefinition
-) -> dict[str, UnresolvedAssetJobDefinition]:
+def jobs(fraud_type: FraudType) -> dict[str, UnresolvedAssetJobDefinition]:
     """The jobs of a fraud type by what they are for.
 
     All run in one process: the imports of a step's own process cost more than most steps.
@@ -53,7 +51,6 @@ def jobs(
             description=f"{title}: the whole loop, from the source to a served model and its "
             "first drift report.",
             executor_def=executor,
-            partitions_def=partitions,
         ),
         "daily_ingest": dg.define_asset_job(
             f"{fraud_type.name}_daily_ingest",
@@ -61,7 +58,6 @@ def jobs(
             description=f"{title}: one day of transactions and labels into the log, and the "
             "online state brought up to it.",
             executor_def=executor,
-            partitions_def=partitions,
         ),
         "retraining": dg.define_asset_job(
             f"{fraud_type.name}_retraining",

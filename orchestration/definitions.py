@@ -62,7 +62,7 @@ def build_definitions(
 def type_definitions(fraud_type: FraudType, settings: Settings, today: dt.date) -> dg.Definitions:
     """What belongs to one fraud type."""
     partitions = daily_partitions(partitions_start(settings, fraud_type, today))
-    of_type = jobs(fraud_type, partitions)
+    of_type = jobs(fraud_type)
     return dg.Definitions(
         assets=[
             transactions_asset(fraud_type, partitions),

@@ -25,16 +25,6 @@ SEED = 7
 THRESHOLD = 0.1
 """Distance from which a column counts as drifted, as Evidently's own defaults have it."""
 
-_STORAGE = """<script>
-for (const name of ["localStorage", "sessionStorage"]) {
-  try { window[name] } catch {
-    const nothing = { getItem: () => null, setItem() {}, removeItem() {}, clear() {} };
-    Object.defineProperty(window, name, { value: nothing });
-  }
-}
-</script>"""
-"""Evidently's page reads the browser's storage, which MLflow's sandboxed frame does not give."""
-
 FEW_VALUES = 20
 """A column with at most so many distinct values is compared value by value."""
 
@@ -92,6 +82,7 @@ def write_drift_report(
     columns: Sequence[str],
     folder: Path,
     *,
+    most_drifted: float = 0.5,
     sample_rows: int = SAMPLE_ROWS,
     seed: int = SEED,
 ) -> DriftSummary:
@@ -103,6 +94,7 @@ def write_drift_report(
         current: what is looked at.
         columns: which columns to compare; all float64.
         folder: where the files go; made where missing.
+        most_drifted: share of drifted columns from which the page speaks of dataset drift.
         sample_rows: most rows of each window that are looked at.
         seed: of the samples.
 
@@ -119,7 +111,7 @@ def write_drift_report(
     before, after = (
         _sample(window.rows[list(columns)], sample_rows, seed) for window in (reference, current)
     )
-    snapshot = _compared(before, after)
+    snapshot = _compared(before, after, most_drifted)
     distances = _distances(snapshot.dict())
     drifted = {name: value for name, value in distances.items() if value >= THRESHOLD}
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +148,7 @@ def _sample(rows: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     return rows.iloc[np.sort(places)].reset_index(drop=True)
 
 
-def _compared(before: pd.DataFrame, after: pd.DataFrame) -> Any:
+def _compared(before: pd.DataFrame, after: pd.DataFrame, most_drifted: float) -> Any:
     codes = [
         name for name in before if pd.concat([before[name], after[name]]).nunique() <= FEW_VALUES
     ]
@@ -167,6 +159,7 @@ def _compared(before: pd.DataFrame, after: pd.DataFrame) -> Any:
     report = Report(
         [
             DataDriftPreset(
+                drift_share=most_drifted,
                 num_method="wasserstein",
                 num_threshold=THRESHOLD,
                 cat_method="jensenshannon",
@@ -219,4 +212,4 @@ def _with_heading(
 </header>"""
     start = page.index(">", page.index("<body")) + 1
     page = page[:start] + heading + page[start:]
-    return page.replace("<head>", f"<head><title>{html.escape(title)}</title>{_STORAGE}", 1)
+    return page.replace("<head>", f"<head><title>{html.escape(title)}</title>", 1)

@@ -67,7 +67,7 @@ def transactions_asset(
         log = lake.open()
         rows = source.open(fraud_type, now.date())
         with ledger.pool() as pool:
-            report = ingest_days(rows, fraud_type, log, pool, context.run_id, now, days)
+            report = ingest_days(rows, fraud_type, log, pool, context.run.run_id, now, days)
         counts = rows_per_day(log, fraud_type, days)
         for day, count in counts.items():
             context.add_asset_metadata({"dagster/partition_row_count": count}, key, str(day))

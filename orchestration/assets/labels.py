@@ -62,7 +62,7 @@ def labels_asset(
         log = lake.open()
         told = source.open(fraud_type, now.date())
         with ledger.pool() as pool:
-            report = ingest_label_days(told, fraud_type, log, pool, context.run_id, now, days)
+            report = ingest_label_days(told, fraud_type, log, pool, context.run.run_id, now, days)
             known = log.labels(fraud_type, days[0], days[-1])
             delivered = deliver_labels(pool, fraud_type, known, now)
         counts = known["reported_at"].dt.date.value_counts()

@@ -81,6 +81,7 @@ def drift_report_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
             Window("current", windows.current_start, windows.current_end, windows.current),
             [*steady_features(fraud_type), SCORE],
             report_folder(settings, fraud_type, now),
+            most_drifted=MOST_DRIFTED,
         )
         metrics = {"drifted_share": summary.share, "score_distance": summary.distances[SCORE]}
         logged = log_report(

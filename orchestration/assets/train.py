@@ -80,7 +80,7 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
             tracking_uri=mlflow_server.tracking_uri,
             trained_at=now,
             git_commit=git_commit(Path(__file__).parent),
-            dagster_run_id=context.run_id,
+            dagster_run_id=context.run.run_id,
         )
         Workbench(settings, fraud_type).put(
             name,
