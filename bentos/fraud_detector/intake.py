@@ -106,9 +106,6 @@ def accept(content: object, now_us: int) -> Accepted:
         transaction = kind.transaction.model_validate(content)
     except ValidationError as error:
         raise InvalidField(_problems(error, kind.transaction)) from None
-    except OverflowError:  # e.g. the year 9999, west of Greenwich
-        what = "lies outside of the calendar"
-        raise InvalidField([("timestamp", what, "Send when it happened, in UTC.")]) from None
     event = to_event(kind.name, transaction, now_us)
     return Accepted(event, body_digest(kind.name, transaction))
 

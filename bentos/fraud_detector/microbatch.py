@@ -16,17 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from fraud.domain.errors import FraudError, UnavailableError
+from fraud.domain.errors import FraudError, Overloaded, UnavailableError
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 Record = TypeVar("Record")
 
 log = logging.getLogger("fraud.detector")
-
-
-class Overloaded(UnavailableError):
-    """More requests are waiting than can be answered in time."""
 
 
 @dataclass(frozen=True)

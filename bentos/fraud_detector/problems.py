@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 import orjson
 from starlette.responses import Response
 
-from bentos.fraud_detector.microbatch import Overloaded
 from fraud.domain.errors import (
     DuplicateConflict,
     Forbidden,
@@ -31,6 +30,7 @@ from fraud.domain.errors import (
     InvalidField,
     MalformedInput,
     NotFound,
+    Overloaded,
     Unauthenticated,
     UnavailableError,
 )

@@ -10,6 +10,7 @@ FraudError
 |   +-- Unauthenticated      no token, or one that proves nothing
 |   +-- Forbidden            a valid token without the scope
 +-- UnavailableError         try again later
+|   +-- Overloaded           more requests wait than can be answered in time
 |   +-- LedgerUnavailable    the system of record does not answer
 |   +-- ModelUnavailable     no champion could be loaded
 +-- BundleError              a model bundle must not be served
@@ -91,6 +92,10 @@ class UnavailableError(FraudError):
     def __init__(self, message: str, *, remedy: str = "", retry_after_s: int = 1) -> None:
         super().__init__(message, remedy=remedy)
         self.retry_after_s = retry_after_s
+
+
+class Overloaded(UnavailableError):
+    """More requests wait than can be answered in time."""
 
 
 class LedgerUnavailable(UnavailableError):

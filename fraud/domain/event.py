@@ -20,6 +20,7 @@ FUTURE_TOLERANCE_US = 5 * 60 * 1_000_000
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+LATEST = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 Scalar = str | float | bool | None
 FieldKind = Literal["text", "number", "flag"]
@@ -48,6 +49,8 @@ def _parse_timestamp(value: object) -> dt.datetime:
     moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
     if moment < EARLIEST:
         raise ValueError("must not lie before 2000-01-01")
+    if moment > LATEST:
+        raise ValueError("must not lie after 2200-01-01")
     return moment.astimezone(dt.UTC)
 
 

@@ -117,6 +117,10 @@ class Feature:
         """One sentence for the catalogue."""
         return (type(self).__doc__ or "").split("\n")[0]
 
+    def shown(self, value: float) -> str:
+        """A value of this feature as a person reads it."""
+        return f"{value:,.4g}" if self.unit in ("1", "index") else f"{value:,.4g} {self.unit}"
+
     def aggregates(self) -> tuple[Aggregate, ...]:
         """The integers this feature is made of."""
         return ()
@@ -150,6 +154,13 @@ class Number(Feature):
     def name(self) -> str:
         return self.field
 
+    @property
+    def description(self) -> str:
+        return f"{self.field.replace('_', ' ').capitalize()}, as sent with the event."
+
+    def shown(self, value: float) -> str:
+        return "not sent" if value == self.default else super().shown(value)
+
     def finish(self, inputs: Inputs) -> Floats:
         value = inputs.number(self.field)
         return np.where(np.isnan(value), self.default, value)
@@ -167,6 +178,13 @@ class Category(Feature):
     @property
     def name(self) -> str:
         return f"{self.field}_code"
+
+    @property
+    def description(self) -> str:
+        return f"{self.field.replace('_', ' ').capitalize()}, its place among the declared ones."
+
+    def shown(self, value: float) -> str:
+        return "not a declared one" if value == self.default else self.values[int(value)]
 
     def finish(self, inputs: Inputs) -> Floats:
         texts = inputs.text(self.field)

@@ -47,12 +47,23 @@ class OfEntity(Feature):
 
     entity: str = ""
 
+    @property
+    def description(self) -> str:
+        whose = self.entity.replace("_", "-") + (" pair" if "_" in self.entity else "")
+        return super().description.replace("the entity", f"the {whose}")
+
 
 @dataclass(frozen=True)
 class OfWindow(OfEntity):
     """Base of features over one window of an entity."""
 
     window: Window = Window("1d")
+
+    @property
+    def description(self) -> str:
+        window = self.window
+        when = f"the {window.length} up to {window.delay} ago" if window.delay else ""
+        return super().description.replace("the window", when or f"the last {window.length}")
 
     def _sum(self, column: TileColumn) -> TileSum:
         return TileSum(self.entity, self.window, column)
@@ -114,7 +125,7 @@ class AmountMean(OfWindow):
 
 @dataclass(frozen=True)
 class AmountRatio(OfWindow):
-    """The event's amount over the entity's mean amount in the window."""
+    """The event's amount divided by the entity's mean amount in the window."""
 
     default: float = 1.0
 
@@ -132,7 +143,7 @@ class AmountRatio(OfWindow):
 
 @dataclass(frozen=True)
 class AmountZScore(OfWindow):
-    """Standard score of the event's log amount among the entity's in the window, within +-10."""
+    """Standard score of the event's log amount among those of the entity in the window."""
 
     @property
     def name(self) -> str:
@@ -156,7 +167,7 @@ class AmountZScore(OfWindow):
 
 @dataclass(frozen=True)
 class CountRatio(OfWindow):
-    """Share of the events of a longer window that fall into this one: a burst is near 1."""
+    """Events of the entity in the window as a share of a longer one: a burst is near 1."""
 
     longer: Window = Window("30d")
 
@@ -178,6 +189,10 @@ class DistinctCount(OfWindow):
 
     unit: ClassVar[str] = "values"
     of: str = ""
+
+    @property
+    def description(self) -> str:
+        return super().description.replace("a field", self.of)
 
     @property
     def name(self) -> str:
@@ -218,6 +233,18 @@ class SecondsSince(OfEntity):
     moment: Literal["last", "first", "latest_fraud", "earliest_fraud"] = "last"
 
     @property
+    def description(self) -> str:
+        what = self.moment.replace("_fraud", " known fraud")
+        event = "" if "fraud" in what else " event"
+        return f"Time since the {self.entity.replace('_', '-')}'s {what}{event}."
+
+    def shown(self, value: float) -> str:
+        if value == self.default:
+            return "never"
+        length = next((each for each in (86_400, 3600, 60) if value >= each), 1)
+        return f"{value / length:,.3g} { {86_400: 'd', 3600: 'h', 60: 'min', 1: 's'}[length] }"
+
+    @property
     def name(self) -> str:
         return f"{self.entity}_seconds_since_{self.moment}"
 
@@ -241,6 +268,10 @@ class Changed(OfEntity):
     """1 where a field differs from the entity's last observed value of it, else 0."""
 
     of: str = ""
+
+    @property
+    def description(self) -> str:
+        return super().description.replace("a field", f"the {self.of}")
 
     @property
     def name(self) -> str:
@@ -275,7 +306,7 @@ class FraudLabels(OfWindow):
 
 @dataclass(frozen=True)
 class LabelRisk(OfWindow):
-    """Fraud labels reported in the window over the events of the window, delayed to match."""
+    """Fraud labels about the entity in the window, per event one maturity earlier."""
 
     delay: str = "7d"
 
@@ -297,6 +328,10 @@ class MaturedFraudShare(OfEntity):
     """Share of known fraud among the entity's last k events whose labels are mature."""
 
     k: int = 1
+
+    @property
+    def description(self) -> str:
+        return super().description.replace("last k events", f"last {self.k} events")
 
     @property
     def name(self) -> str:

@@ -33,5 +33,4 @@ def top_reasons(
 
 
 def _sentence(feature: Feature, value: float) -> str:
-    unit = "" if feature.unit in ("1", "index") else f" {feature.unit}"
-    return f"{feature.name.replace('_', ' ')} is {value:,.6g}{unit}: {feature.description}"
+    return f"{feature.description.rstrip('.')}: {feature.shown(value)}"

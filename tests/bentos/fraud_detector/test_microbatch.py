@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bentos.fraud_detector.microbatch import Collector, Limits, Overloaded
-from fraud.domain.errors import FraudError, InvalidField, UnavailableError
+from bentos.fraud_detector.microbatch import Collector, Limits
+from fraud.domain.errors import FraudError, InvalidField, Overloaded, UnavailableError
 
 POISON = -1
 

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from bentos.fraud_detector.microbatch import Overloaded
 from bentos.fraud_detector.problems import MEDIA_TYPE, TITLES, Problem, problem_of
 from fraud.domain.errors import (
     BundleError,
@@ -17,6 +16,7 @@ from fraud.domain.errors import (
     MalformedInput,
     ModelUnavailable,
     NotFound,
+    Overloaded,
     SettingsError,
     Unauthenticated,
 )

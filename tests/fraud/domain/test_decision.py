@@ -54,7 +54,29 @@ def test_reasons_name_what_raised_the_score_largest_first() -> None:
     reasons = top_reasons(features, [900.0, 3.0, 1.0, 0.0], [0.5, 1.5, -2.0, 0.0])
     assert [reason.feature for reason in reasons] == ["distance_from_home_km", "amount"]
     assert reasons[1].code == "AMOUNT"
-    assert reasons[1].text.startswith("amount is 900 major units")
+    assert reasons[1].text == "The event's amount in major units: 900 major units"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("used_chip", -1.0, "Used chip, as sent with the event: not sent"),
+        ("user_count_1h", 7.0, "Events of the user in the last 1h: 7 events"),
+        ("user_seconds_since_last", 5400.0, "Time since the user's last event: 1.5 h"),
+        ("user_seconds_since_latest_fraud", 31_622_400.0, "the user's latest known fraud: never"),
+        ("merchant_category_code", 3.0, "among the declared ones: electronics"),
+        (
+            "user_amount_ratio_60d_ago_14d",
+            5.25,
+            "The event's amount divided by the user's mean amount in the 60d up to 14d ago: 5.25",
+        ),
+        ("user_merchant_count", 0.0, "Events of the user-merchant pair ever observed"),
+    ],
+)
+def test_a_reason_reads_like_a_sentence(name: str, value: float, text: str) -> None:
+    feature = CREDIT_CARD.features[CREDIT_CARD.feature_names.index(name)]
+    (reason,) = top_reasons([feature], [value], [1.0])
+    assert text in reason.text
 
 
 def test_decision_ids_sort_by_time() -> None:

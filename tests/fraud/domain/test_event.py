@@ -80,6 +80,7 @@ def test_timestamps_become_utc(stamp: str, utc: str) -> None:
         ("timestamp", "yesterday"),
         ("timestamp", 1_700_000_000),
         ("timestamp", "1999-12-31T23:59:59Z"),
+        ("timestamp", "9999-12-31T23:59:59-10:00"),
         ("unheard_of", 1),
     ],
 )
