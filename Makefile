@@ -79,7 +79,7 @@ lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--
 	$(LOCK) --extra serve --constraint requirements/dev.lock --output-file requirements/serve.lock
 	$(LOCK) --extra train --constraint requirements/dev.lock --output-file requirements/train.lock
 
-bench-features: setup ## time the feature computation; N= events, SEED=, OUT= a file
+bench-features: setup ## time the features against pandas; DATA= transactions, OUT= a file, one JSON line last
 	@$(BIN)/python -m benchmarks.features
 
 bench-serving: setup ## time the service under load; N= requests, SEED=, OUT= a file
