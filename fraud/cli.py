@@ -132,9 +132,12 @@ def ingest(
 def run_the_pipeline(
     fraud_type: FraudTypeOption = "credit_card",
     source: Annotated[
-        Literal["simulator", "file", "lake"],
-        typer.Option(help="Where new transactions come from; lake: only what is there."),
-    ] = "simulator",
+        Literal["simulator", "file", "lake"] | None,
+        typer.Option(
+            help="Where new transactions come from; lake: only what is there.",
+            show_default="lake where files were ingested, else simulator",
+        ),
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="CSV or Parquet, for the source file.")] = None,
     mapping: Annotated[Path | None, typer.Option("--map", help="Its YAML mapping.")] = None,
     first: DayOption = None,
@@ -149,7 +152,7 @@ def run_the_pipeline(
             fraud_type,
             first=first.date() if first else None,
             last=last.date() if last else None,
-            source=SourceChoice(kind=source, path=file, mapping=mapping),
+            source=SourceChoice(kind=source, path=file, mapping=mapping) if source else None,
         )
     raise typer.Exit(0 if result.success else 1)
 

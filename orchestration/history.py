@@ -41,6 +41,23 @@ def widen_history(settings: Settings, fraud_type: FraudType, first: dt.date) -> 
         _write(path, stored)
 
 
+def holds_files(settings: Settings, fraud_type: FraudType) -> bool:
+    """Whether files were ingested by hand: no source can give those rows a second time."""
+    return _files(fraud_type) in _read(_path(settings))
+
+
+def note_files(settings: Settings, fraud_type: FraudType, now: dt.datetime) -> None:
+    """Remember that files are being ingested by hand; do so before their rows are written."""
+    path = _path(settings)
+    stored = _read(path)
+    stored.setdefault(_files(fraud_type), now.isoformat())
+    _write(path, stored)
+
+
+def _files(fraud_type: FraudType) -> str:
+    return f"{fraud_type.name} holds files since"
+
+
 def _ingested(fraud_type: FraudType) -> str:
     return f"{fraud_type.name} ingested"
 

@@ -19,7 +19,7 @@ from fraud.ledger.embedded import ledger_url
 from fraud.ledger.schema import migrate
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
-from orchestration.history import widen_history
+from orchestration.history import note_files, widen_history
 from orchestration.ingest_report import IngestReport, report_table
 from orchestration.intake import append, into_ledger
 from orchestration.sources.files import FileSource
@@ -56,6 +56,8 @@ def ingest_file(
     source = FileSource(path, load_mapping(mapping, kind.transaction))
     ledger = ledger_url(settings)
     migrate(ledger)
+    now = now or dt.datetime.now(dt.UTC)
+    note_files(settings, kind, now)
     keep = into_ledger(ledger, kind, f"file-{uuid.uuid4().hex}")
     columns = (
         SpinnerColumn(),
@@ -72,7 +74,7 @@ def ingest_file(
             kind,
             Lake(settings.lake_url),
             keep,
-            now or dt.datetime.now(dt.UTC),
+            now,
             lambda report: shown.update(task, completed=report.rows_in),
         )
         shown.update(task, total=report.rows_in)

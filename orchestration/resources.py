@@ -15,7 +15,7 @@ from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import ConnectionPool
 from fraud.settings import Settings
 from orchestration.frames import FrameStore
-from orchestration.history import history_start
+from orchestration.history import history_start, holds_files
 from orchestration.sources.batch import Source
 from orchestration.sources.database import DatabaseSource
 from orchestration.sources.files import FileSource
@@ -98,7 +98,8 @@ class SourceResource(dg.ConfigurableResource[Source]):
         """The source for a fraud type; None where there is nothing to fetch.
 
         Raises:
-            SettingsError: what its kind needs is not given, or there is no simulator.
+            SettingsError: what its kind needs is not given, there is no simulator, or simulated
+                days would replace those of files.
             FraudError: file, mapping or database cannot be used.
         """
         if self.kind == "lake":
@@ -109,6 +110,12 @@ class SourceResource(dg.ConfigurableResource[Source]):
                 raise SettingsError(
                     f"There is no simulator of {fraud_type.name}.",
                     remedy="Configure the resource `source` with a file or a table.",
+                )
+            if holds_files(self.settings, fraud_type):
+                raise SettingsError(
+                    "The log holds transactions from files; simulated days would replace them.",
+                    remedy="Choose the source `lake` (fraud pipeline run --source lake), or give "
+                    "a simulated world its own FRAUD_RUN_DIR.",
                 )
             return make(self.settings, history_start(self.settings, fraud_type, today))
         mapping = self._mapping(fraud_type)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from feature_store.lake import Lake
 from feature_store.observation import day_start_us
-from fraud.domain.errors import InvalidField
+from fraud.domain.errors import InvalidField, SettingsError
 from fraud.domain.event import field_kinds, from_us
 from fraud.domain.label import Label
 from fraud.domain.windows import DAY_US
@@ -29,6 +29,8 @@ from orchestration.intake import (
     replace_labels,
     replace_transactions,
 )
+from orchestration.pipeline import run_pipeline
+from orchestration.resources import SourceResource
 from orchestration.served import served_events, served_labels
 from orchestration.sources.batch import Batch
 from orchestration.sources.simulated import SimulatedSource
@@ -266,6 +268,30 @@ def test_ingesting_a_file_by_hand(tmp_path: Path, ledger_url: str) -> None:
     )
     later = today + dt.timedelta(days=30)
     assert history_start(settings, CREDIT_CARD, later).month == 10, "fixed the first time"
+
+
+def test_simulated_days_never_replace_those_of_a_file(tmp_path: Path, ledger_url: str) -> None:
+    """A range before the simulated world is empty: writing it would delete the file's rows."""
+    settings = load_settings(run_dir=tmp_path / "run", database_url=ledger_url)
+    source = SourceResource(settings=settings)
+    assert source.open(CREDIT_CARD, NOW.date()) is not None
+    file, mapping = tmp_path / "shop.csv", tmp_path / "shop.yaml"
+    file.write_text("id,at,eur\n1,2020-05-01,1.50\n2,2020-05-09,2.50\n")
+    mapping.write_text(
+        "transaction: {transaction_id: id, timestamp: at, amount: eur, user_id: {constant: u},\n"
+        "  merchant_id: {constant: m}, merchant_category: {constant: fuel}}\n"
+    )
+    ingest_file(settings, "credit_card", file, mapping, console=Console(quiet=True), now=NOW)
+    with pytest.raises(SettingsError, match="--source lake"):
+        source.open(CREDIT_CARD, NOW.date())
+    shown = io.StringIO()
+    told = run_pipeline(
+        settings, "credit_card", today=NOW.date(), console=Console(file=shown, width=100)
+    )
+    assert "the whole loop over 9 days, 2020-05-01 to 2020-05-09" in shown.getvalue()
+    assert told.metadata["transactions"]["source"] == "lake"
+    assert not told.success, "two payments are too few to learn from"
+    assert Lake(settings.lake_url).events(CREDIT_CARD)["amount_minor"].tolist() == [150, 250]
 
 
 def test_a_missing_column_stops_an_ingest_before_anything_is_written(
