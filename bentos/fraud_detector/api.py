@@ -28,7 +28,7 @@ from bentos.fraud_detector.intake import (
 )
 from bentos.fraud_detector.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from bentos.fraud_detector.openapi import openapi
-from bentos.fraud_detector.problems import Problem, internal_error, problem_of
+from bentos.fraud_detector.problems import Problem, internal_error, printable, problem_of
 from bentos.fraud_detector.runtime import Runtime, clock_us
 from bentos.scoring.scorer import ScoreRequest
 from fraud.domain.decision import Decision, reply
@@ -153,7 +153,10 @@ def _outcomes(
 
 
 def _id_of(item: Accepted | Refused) -> str | None:
-    return item.transaction_id if isinstance(item, Refused) else item.event.transaction_id
+    """The id as it can be answered: a refused one may hold half a surrogate pair."""
+    if isinstance(item, Accepted):
+        return item.event.transaction_id
+    return None if item.transaction_id is None else printable(item.transaction_id, 50)
 
 
 async def _on_fraud_error(request: Request, error: Exception) -> Response:

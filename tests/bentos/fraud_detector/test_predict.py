@@ -1,5 +1,6 @@
 """Scoring over HTTP: the reply, its ledger rows, repetitions and batches."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
@@ -121,6 +122,18 @@ def test_a_batch_keeps_its_order_and_each_item_its_own_fate(detector: Detector) 
     refused = detector.rows("SELECT 1 FROM audit_log WHERE object_id = 'B_2'")
     assert len(refused) == 1
     assert detector.rows("SELECT 1 FROM transactions WHERE transaction_id = 'B_2'") == []
+
+
+def test_an_id_that_is_no_text_leaves_the_other_items_their_answers(detector: Detector) -> None:
+    """Half a surrogate pair is JSON, but cannot be written in UTF-8."""
+    good = json.dumps(a_transaction("B_WHOLE")).encode()
+    items = b'{"transactions": [{"transaction_id": "half \\ud800"}, ' + good + b"]}"
+    answer = detector.predict_raw(items, "/batch-predict")
+    assert answer.status_code == 200, answer.text
+    refused, decided = answer.json()["predictions"]
+    assert refused["transaction_id"] == "half \ufffd"
+    assert refused["error"]["status"] == 422
+    assert decided["transaction_id"] == "B_WHOLE"
 
 
 def test_a_batch_larger_than_a_micro_batch_is_decided_whole(detector: Detector) -> None:
