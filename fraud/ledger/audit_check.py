@@ -88,17 +88,21 @@ def verify(connection: Connection, trusted: Sequence[Anchor] = ()) -> AuditRepor
     with connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     heads = {anchor.chain: anchor for anchor in anchors(connection)}
+    vanished = {anchor.chain for anchor in trusted} - set(heads)
     check: _ChainCheck | None = None
     for record, stored_hash in _records(connection):
         if check is None or check.chain != record.chain:
             if check is not None:
                 check.finish()
             check = _ChainCheck(record.chain, heads.pop(record.chain, None), trusted, report)
+            vanished.discard(record.chain)
         check.take(record, stored_hash)
     if check is not None:
         check.finish()
     for chain, anchor in heads.items():
         _ChainCheck(chain, anchor, trusted, report).finish()
+    for chain in sorted(vanished):
+        _ChainCheck(chain, None, trusted, report).finish()
     connection.rollback()
     return report
 

@@ -226,6 +226,16 @@ def test_heads_kept_elsewhere_uncover_a_log_rewritten_as_a_whole(
     assert kinds(check(url, trusted=kept)) == [(10, "replaced")]
 
 
+def test_heads_kept_elsewhere_uncover_a_chain_that_vanished_as_a_whole(
+    url: str, chain: str, writer: Connection
+) -> None:
+    kept = anchors(writer)
+    writer.commit()
+    tamper(url, "DELETE FROM audit_log", "DELETE FROM audit_anchor")
+    assert check(url).is_intact  # the ledger alone cannot tell
+    assert kinds(check(url, trusted=kept)) == [(1, "truncated"), (0, "anchor")]
+
+
 def test_a_rollback_leaves_no_gap(url: str, chain: str, writer: Connection) -> None:
     with writer.cursor() as cursor:
         append(cursor, chain, [an_entry("never happened")], NOON_US)
