@@ -144,9 +144,10 @@ class _Batch:
         fresh = self._first_seen(known)
         seqs = self._observe_order(fresh, keys, loaded)
         records = self._judge(fresh, keys, states, seqs, judges)
-        self._write(records, keys, states, seqs, loaded)
         decided = {record.event.transaction_id: record for record in records}
-        return [self._answer(request, known, decided) for request in self._requests]
+        answers = [self._answer(request, known, decided) for request in self._requests]
+        self._write(records, answers, keys, states, seqs, loaded)
+        return answers
 
     def _load_states(
         self,
@@ -237,6 +238,7 @@ class _Batch:
     def _write(
         self,
         records: Sequence[DecisionRecord],
+        answers: Sequence[Decision | FraudError],
         keys: Sequence[Mapping[str, str]],
         states: Mapping[str, EntityState],
         seqs: Mapping[int, int],
@@ -246,23 +248,21 @@ class _Batch:
         changed = {key: StoredState(states[key].encode(), seq) for key, seq in last_seq.items()}
         save_states(self._cursor, changed, loaded)
         insert_decisions(self._cursor, records)
-        append(self._cursor, self._chain, self._audit_entries(records), self._now_us)
+        append(self._cursor, self._chain, self._audit_entries(answers), self._now_us)
 
-    def _audit_entries(self, records: Sequence[DecisionRecord]) -> list[AuditEntry]:
-        decided = {record.event.transaction_id: record.decision for record in records}
+    def _audit_entries(self, answers: Sequence[Decision | FraudError]) -> list[AuditEntry]:
         entries = []
-        for request in self._requests:
-            decision = decided.get(request.event.transaction_id)
-            detail = (
-                {"decision_id": decision.decision_id, "action": decision.recommended_action}
-                if decision
-                else {"replayed": True}
-            )
+        for request, answer in zip(self._requests, answers, strict=True):
+            detail: dict[str, object] = {"conflict": True}
+            if isinstance(answer, Decision):
+                detail = {"decision_id": answer.decision_id, "action": answer.recommended_action}
+                if answer.is_replayed:
+                    detail["replayed"] = True
             entries.append(
                 AuditEntry(
                     actor=request.actor,
                     action="score",
-                    outcome="success",
+                    outcome="success" if isinstance(answer, Decision) else "failure",
                     origin=request.origin,
                     object_type="transaction",
                     object_id=request.event.transaction_id,

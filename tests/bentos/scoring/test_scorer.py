@@ -101,6 +101,15 @@ def test_another_body_under_a_known_id_is_a_conflict_of_that_item_only(
         )
     assert [type(answer) for answer in answers] == [DuplicateConflict, Decision, DuplicateConflict]
     assert "T1" in str(answers[0])
+    audited = rows(
+        pool, "SELECT object_id, outcome, detail->>'conflict' FROM audit_log ORDER BY 1, 2 DESC"
+    )
+    assert audited == [
+        ("T1", "success", None),
+        ("T1", "failure", "true"),
+        ("T2", "success", None),
+        ("T2", "failure", "true"),
+    ]
     assert rows(pool, "SELECT count(*) FROM decisions") == [(2,)]
 
 
