@@ -52,9 +52,12 @@ def generated_signing_key(directory: Path) -> bytes:
         new = Ed25519PrivateKey.generate()
         write_once(path, new.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     private_pem = read_private(path)
+    public_pem = public_key(private_pem, str(path))
     public_path = directory / "bundle-verify-key.pem"
+    if public_path.exists() and public_path.read_bytes() != public_pem:
+        public_path.unlink()  # it belonged to a key that was removed
     if not public_path.exists():
-        write_once(public_path, public_key(private_pem, str(path)))
+        write_once(public_path, public_pem)
     return private_pem
 
 

@@ -76,6 +76,14 @@ def test_signing_keys_belong_together(tmp_path: Path) -> None:
     assert generated_signing_key(tmp_path) == generated_signing_key(tmp_path)
 
 
+def test_a_new_signing_key_brings_its_own_public_half(tmp_path: Path) -> None:
+    generated_signing_key(tmp_path)
+    (tmp_path / "bundle-signing-key.pem").unlink()
+    private_pem = generated_signing_key(tmp_path)
+    left = (tmp_path / "bundle-verify-key.pem").read_bytes()
+    assert left == public_key(private_pem, "the key")
+
+
 def test_other_keys_are_refused() -> None:
     other = rsa.generate_private_key(65537, 2048)
     pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
