@@ -89,10 +89,17 @@ class Settings(BaseSettings):
     simulator_seed: Annotated[int, Field(ge=0)] = 7
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("run_dir")
+    @field_validator("run_dir", "signing_key_file", "verify_key_file")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("lake_url")
+    @classmethod
+    def _absolute_lake(cls, value: str) -> str:
+        """A plain path, made absolute: the platform's programs work in another folder."""
+        is_path = value and "://" not in value and "::" not in value
+        return str(Path(value).expanduser().absolute()) if is_path else value
 
     @field_validator("database_url")
     @classmethod

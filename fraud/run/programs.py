@@ -89,7 +89,7 @@ def programs(settings: Settings, places: Places) -> list[Program]:
 def environment(settings: Settings, places: Places, databases: Databases) -> dict[str, str]:
     """The environment of every program, and of the pipeline's first run."""
     given = {
-        "FRAUD_RUN_DIR": str(places.run_dir),
+        **absolute_paths(settings),
         "FRAUD_MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "FRAUD_HOST": settings.host,
         "FRAUD_API_PORT": str(settings.api_port),
@@ -107,6 +107,18 @@ def environment(settings: Settings, places: Places, databases: Databases) -> dic
         **bentoml_environment(settings, places),
     }
     return {**os.environ, **given}
+
+
+def absolute_paths(settings: Settings) -> dict[str, str]:
+    """Settings that name files, for programs that work in another folder than we do."""
+    paths = {
+        "FRAUD_RUN_DIR": settings.run_dir,
+        "FRAUD_LAKE_URL": settings.lake_url,
+        "FRAUD_BUNDLE_DIR": settings.bundle_dir,
+        "FRAUD_SIGNING_KEY_FILE": settings.signing_key_file,
+        "FRAUD_VERIFY_KEY_FILE": settings.verify_key_file,
+    }
+    return {name: str(path) for name, path in paths.items() if path is not None}
 
 
 def bentoml_environment(settings: Settings, places: Places) -> dict[str, str]:

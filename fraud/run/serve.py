@@ -6,7 +6,7 @@ from typing import NoReturn
 from fraud.domain.errors import SettingsError
 from fraud.run.bento import BENTO, is_built
 from fraud.run.places import Places
-from fraud.run.programs import bentoml_environment, tool
+from fraud.run.programs import absolute_paths, bentoml_environment, tool
 from fraud.settings import Settings
 
 DRAIN_S = 8
@@ -31,7 +31,7 @@ def serve_bento(settings: Settings) -> NoReturn:
     ]
     environment = {
         **os.environ,
-        "FRAUD_RUN_DIR": str(settings.run_dir),  # the Bento's own default lies inside it
+        **absolute_paths(settings),  # the Bento's own default run folder lies inside it
         **bentoml_environment(settings, places),
     }
     os.chdir(settings.run_dir)

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from fraud.domain.errors import SettingsError
+from fraud.run.programs import absolute_paths
 from fraud.settings import Settings, load_settings
 
 SECRET = "a secret of more than 32 bytes, for tests"
@@ -45,6 +46,23 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert (settings.lake_url, settings.log_level) == ("s3://lake", "DEBUG")
     assert settings.jwt_secret == SECRET
     assert settings.database_url == "postgres://db.example/fraud"
+
+
+def test_relative_paths_are_those_of_the_caller_in_every_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The platform's programs work in the run folder; `fraud ingest` wherever it is called."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FRAUD_LAKE_URL", "lake")
+    monkeypatch.setenv("FRAUD_BUNDLE_DIR", "bundles")
+    monkeypatch.setenv("FRAUD_VERIFY_KEY_FILE", "key.pem")
+    monkeypatch.delenv("FRAUD_SIGNING_KEY_FILE", raising=False)
+    assert absolute_paths(load_settings(run_dir=tmp_path / "run")) == {
+        "FRAUD_RUN_DIR": str(tmp_path / "run"),
+        "FRAUD_LAKE_URL": str(tmp_path / "lake"),
+        "FRAUD_BUNDLE_DIR": str(tmp_path / "bundles"),
+        "FRAUD_VERIFY_KEY_FILE": str(tmp_path / "key.pem"),
+    }
 
 
 def test_empty_secrets_and_addresses_count_as_not_given(
