@@ -14,7 +14,8 @@ from orchestration.assets.evaluate import champion_asset
 from orchestration.assets.features import online_state_asset, training_frame_asset
 from orchestration.assets.ingest import transactions_asset
 from orchestration.assets.labels import labels_asset
-from orchestration.assets.monitor import drift_report_asset, performance_review_asset
+from orchestration.assets.monitor import drift_report_asset
+from orchestration.assets.review import performance_review_asset
 from orchestration.assets.train import candidate_assets
 from orchestration.automation import jobs, schedules
 from orchestration.history import partitions_start

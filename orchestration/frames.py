@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_store.schema import from_arrow
-from fraud.domain.errors import NotFound
+from fraud.domain.errors import ContractError, NotFound
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,17 @@ class FrameInfo:
 
 
 class FrameStore:
-    """One frame, its labels and its origin below an fsspec url; a new one replaces it."""
+    """One frame, its labels and its origin below an fsspec url; a new one replaces it.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: where it is.
+        schema_hash: of the running code; a frame built with other features is refused. Any
+            frame will do if empty.
+    """
+
+    def __init__(self, url: str, schema_hash: str = "") -> None:
         self.url = url
+        self._schema_hash = schema_hash
         self._fs, self._root = fsspec.core.url_to_fs(url)
 
     def write(self, frame: pd.DataFrame, labels: pd.DataFrame, info: FrameInfo) -> None:
@@ -64,6 +71,7 @@ class FrameStore:
 
         Raises:
             NotFound: none was built yet.
+            ContractError: it was built with other features than those of the running code.
         """
         try:
             with self._fs.open(f"{self._root}/info.json", "r") as source:
@@ -72,6 +80,12 @@ class FrameStore:
             raise NotFound(
                 "There is no training frame yet.", remedy="Materialise `training_frame` first."
             ) from None
+        if self._schema_hash not in ("", content["schema_hash"]):
+            raise ContractError(
+                f"The training frame has feature schema {content['schema_hash']}, the running "
+                f"code {self._schema_hash}.",
+                remedy="Materialise `training_frame` again.",
+            )
         return FrameInfo(
             fraud_type=content["fraud_type"],
             schema_hash=content["schema_hash"],

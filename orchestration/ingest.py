@@ -19,9 +19,10 @@ from fraud.ledger.embedded import ledger_url
 from fraud.ledger.schema import migrate
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
+from orchestration.appending import append
 from orchestration.history import note_files, widen_history
 from orchestration.ingest_report import IngestReport, report_table
-from orchestration.intake import append, into_ledger
+from orchestration.intake import into_ledger
 from orchestration.sources.files import FileSource
 from orchestration.sources.mapping import load_mapping
 

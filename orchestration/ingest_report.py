@@ -53,6 +53,19 @@ class IngestReport:
         """Labels of which nobody knows what became."""
         return self.labels_in - self.labels - self.labels_quarantined - self.labels_duplicate
 
+    def count(self, accepted: int, refused_fields: Iterable[str]) -> None:
+        """Add transactions: how many were written, and the field at fault of each refused one."""
+        before = self.refused_for.total()
+        self.refused_for.update(refused_fields)
+        self.rows_quarantined += self.refused_for.total() - before
+        self.rows_accepted += accepted
+
+    def count_refused_labels(self, fields: Iterable[str]) -> None:
+        """Add refused labels by the field at fault."""
+        before = self.refused_for.total()
+        self.refused_for.update(fields)
+        self.labels_quarantined += self.refused_for.total() - before
+
     def saw(self, days: Iterable[dt.date]) -> None:
         """Widen the range of days."""
         for day in days:

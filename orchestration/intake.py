@@ -1,9 +1,9 @@
 """From raw batches to the event log: check, settle duplicates, set aside, write.
 
-Two ways in. `append` adds what a source has, piece by piece, to whatever is there: for files
-a person hands over. `replace_transactions` and `replace_labels` write whole days: for
-scheduled runs, which may be repeated. Either way every row ends up accepted, quarantined
-with a reason, or dropped as the exact duplicate of another.
+Two ways in. `appending.append` adds what a source has to whatever is there. Here,
+`replace_transactions` and `replace_labels` write whole days: for scheduled runs, which may
+be repeated. Either way every row ends up accepted, quarantined with a reason, or dropped as
+the exact duplicate of another.
 """
 
 import datetime as dt
@@ -49,44 +49,6 @@ def into_ledger(url: str, fraud_type: FraudType, ingest_id: str) -> Quarantine:
     return keep
 
 
-def append(
-    source: Source,
-    fraud_type: FraudType,
-    lake: Lake,
-    keep: Quarantine,
-    now: dt.datetime,
-    progress: Callable[[IngestReport], None] = lambda report: None,
-) -> IngestReport:
-    """Add all rows of a source to the log; a repetition finds only duplicates.
-
-    Args:
-        source: where they come from.
-        fraud_type: what they are.
-        lake: the log.
-        keep: where refused rows go.
-        now: the time of the ingest.
-        progress: called after every piece.
-    """
-    report = IngestReport()
-    known = lake.transaction_ids(fraud_type)
-    for batch in source.batches():
-        report.rows_in += len(batch.transactions) + len(batch.broken)
-        accepted, refused = _checked(fraud_type, batch, now)
-        is_suspect = suspects(accepted["transaction_id"], known)
-        fresh = accepted
-        if is_suspect.any():
-            ids = text_array(accepted["transaction_id"][is_suspect])
-            fresh, contradicting = _settled(accepted, lake.find(fraud_type, ids), report)
-            refused = pd.concat([refused, contradicting], ignore_index=True)
-        keep(source.name, refused)
-        report.saw(lake.append(fraud_type, "events", fresh))
-        known = pa.concat_arrays([known, text_array(fresh["transaction_id"])])
-        _count(report, fresh, refused)
-        _append_labels(source, batch, fraud_type, lake, keep, now, report)
-        progress(report)
-    return report
-
-
 def replace_transactions(
     source: Source,
     fraud_type: FraudType,
@@ -112,7 +74,7 @@ def replace_transactions(
     served = empty if served is None else served
     pieces, refusals = [], []
     for batch in source.batches(days[0], days[-1]):
-        accepted, refused = _checked(fraud_type, batch, now)
+        accepted, refused = checked(fraud_type, batch, now)
         within = accepted["observed_at"].dt.date.isin(days)
         report.rows_in += len(batch.transactions) + len(batch.broken) - int((~within).sum())
         pieces.append(accepted[within])
@@ -125,13 +87,13 @@ def replace_transactions(
     if is_suspect.any():
         ids = text_array(rows["transaction_id"][is_suspect])
         earlier = _stacked([served, lake.find(fraud_type, ids, set(days))], empty)
-        rows, contradicting = _settled(rows, earlier, report)
+        rows, contradicting = settled(rows, earlier, report)
         refused = pd.concat([refused, contradicting], ignore_index=True)
     keep(source.name, refused)
     for day, events in _by_day(rows, "observed_at", served, days, empty).items():
         lake.write_events(fraud_type, day, events)
         report.saw([day] if len(events) else [])
-    _count(report, rows, refused)
+    report.count(len(rows), refused["field"])
     report.rows_served = len(served)
     return report
 
@@ -155,10 +117,10 @@ def replace_labels(
         within = verdict.accepted["reported_at"].dt.date.isin(days)
         report.labels_in += len(batch.labels) - int((~within).sum())
         pieces.append(verdict.accepted[within])
-        _count_labels(report, verdict.quarantined)
+        report.count_refused_labels(verdict.quarantined["field"])
         keep(f"{source.name} (labels)", verdict.quarantined)
     labels = _stacked(pieces, empty.drop(columns="seq"))
-    is_new = _are_new(labels, served)
+    is_new = are_new(labels, served)
     for day, rows in _by_day(labels[is_new], "reported_at", served, days, empty).items():
         lake.write_labels(fraud_type, day, rows)
         report.saw([day] if len(rows) else [])
@@ -181,16 +143,17 @@ def _by_day(
     return {day: _stacked([numbered.get(day, empty), given.get(day, empty)], empty) for day in days}
 
 
-def _are_new(labels: pd.DataFrame, earlier: pd.DataFrame) -> Mask:
+def are_new(labels: pd.DataFrame, earlier: pd.DataFrame) -> Mask:
     """Which labels are neither among earlier ones nor told twice, (n,)."""
     both = pd.concat([earlier[LABEL_KEY], labels[LABEL_KEY]])
     is_new: Mask = ~both.duplicated().to_numpy(bool)[len(earlier) :]
     return is_new
 
 
-def _checked(
+def checked(
     fraud_type: FraudType, batch: Batch, now: dt.datetime
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The transactions of a batch that were let in, and everything that was refused."""
     verdict = check_transactions(fraud_type, batch.transactions, now)
     if not batch.broken:
         return verdict.accepted, verdict.quarantined
@@ -203,48 +166,13 @@ def _refusal(row: BrokenRow) -> dict[str, object]:
     return dict(zip(QUARANTINE_COLUMNS, cells, strict=True))
 
 
-def _settled(
+def settled(
     rows: pd.DataFrame, earlier: pd.DataFrame, report: IngestReport
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows that are news, and those that contradict an earlier one."""
     settled = settle(rows, earlier)
     report.rows_duplicate += int(settled.is_equal.sum())
     return rows[settled.is_new], quarantine(rows, settled.problems)
-
-
-def _append_labels(
-    source: Source,
-    batch: Batch,
-    fraud_type: FraudType,
-    lake: Lake,
-    keep: Quarantine,
-    now: dt.datetime,
-    report: IngestReport,
-) -> None:
-    if batch.labels.empty:
-        return
-    verdict = check_labels(batch.labels, now)
-    accepted = verdict.accepted
-    days = accepted["reported_at"].dt.date
-    earlier = lake.labels(fraud_type, days.min(), days.max()) if len(accepted) else accepted
-    is_new = _are_new(accepted, earlier)
-    lake.append(fraud_type, "labels", accepted[is_new])
-    keep(f"{source.name} (labels)", verdict.quarantined)
-    report.labels_in += len(batch.labels)
-    report.labels += int(is_new.sum())
-    report.labels_duplicate += int((~is_new).sum())
-    _count_labels(report, verdict.quarantined)
-
-
-def _count(report: IngestReport, accepted: pd.DataFrame, refused: pd.DataFrame) -> None:
-    report.rows_accepted += len(accepted)
-    report.rows_quarantined += len(refused)
-    report.refused_for.update(refused["field"])
-
-
-def _count_labels(report: IngestReport, refused: pd.DataFrame) -> None:
-    report.labels_quarantined += len(refused)
-    report.refused_for.update(refused["field"])
 
 
 def _stacked(pieces: list[pd.DataFrame], empty: pd.DataFrame) -> pd.DataFrame:

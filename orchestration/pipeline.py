@@ -4,10 +4,9 @@ import datetime as dt
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
 from orchestration.automation import pipeline_job_name
 from orchestration.definitions import build_definitions
+from orchestration.display import Display, PipelineResult
 from orchestration.history import holds_files, partitions_start, widen_history
 from orchestration.partitions import range_tags
 from orchestration.resources import SourceKind
@@ -55,29 +55,6 @@ class SourceChoice:
             "query": self.query,
         }
         return {name: value for name, value in given.items() if value}
-
-
-@dataclass
-class PipelineResult:
-    """How a run ended.
-
-    Attributes:
-        success: every step ran and every blocking check held.
-        run_id: the run in Dagster.
-        seconds: how long it took.
-        log: the file with the whole log.
-        metadata: what each asset said about itself.
-        failure: why it failed; '' if it did not.
-        failed_checks: checks that did not hold, as `asset: check`.
-    """
-
-    success: bool
-    run_id: str
-    seconds: float
-    log: Path
-    metadata: dict[str, Mapping[str, object]] = field(default_factory=dict)
-    failure: str = ""
-    failed_checks: list[str] = field(default_factory=list)
 
 
 def run_pipeline(
@@ -127,7 +104,7 @@ def run_pipeline(
         )
     log = settings.run_dir / "logs" / f"pipeline-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}.log"
     with _own_standard_output(console) as shown, _instance() as instance:
-        display = _Display(shown, kind, log)
+        display = Display(shown, kind, log)
 
         def tell(event: StepEvent) -> None:
             display.hear(event)
@@ -162,85 +139,6 @@ def _last_day(settings: Settings, kind: FraudType, source: SourceChoice, today: 
     yesterday = today - dt.timedelta(days=1)
     days = Lake(settings.lake_url).days(kind) if source.kind == "lake" else []
     return min(days[-1], yesterday) if days else yesterday
-
-
-_COUNTS: dict[str, tuple[str, ...]] = {
-    "transactions": ("rows_in", "rows_accepted", "rows_quarantined", "rows_duplicate"),
-    "labels": ("labels_accepted", "frauds"),
-    "training_frame": ("dagster/row_count", "features"),
-    "online_state": ("dagster/row_count", "events_replayed", "state_megabytes"),
-    "champion": ("winner", "is_promoted"),
-    "deployed_bundle": ("model_version",),
-    "drift_report": ("drifted_share", "score_distance"),
-    "performance_review": ("average_precision", "roc_auc"),
-}
-_COUNTS_OF_A_CANDIDATE = ("average_precision", "roc_auc", "card_precision_100")
-
-
-class _Display:
-    """What a person sees of a run: a line per step, and what is being waited for."""
-
-    def __init__(self, console: Console, kind: FraudType, log: Path) -> None:
-        self._console = console
-        self._kind = kind
-        self._begun = time.monotonic()
-        self._status = console.status("Starting ...")
-        self.result = PipelineResult(False, "", 0.0, log)
-
-    def begin(self, first: dt.date, last: dt.date) -> None:
-        days = (last - first).days + 1
-        self._console.print(
-            f"[bold]{self._kind.title}[/]: the whole loop over {days} days, {first} to {last}",
-            highlight=False,
-        )
-        self._status.start()
-
-    def end(self) -> None:
-        self._status.stop()
-        self.result.seconds = time.monotonic() - self._begun
-
-    def hear(self, event: StepEvent) -> None:
-        name = event.step.replace("_", " ")
-        if event.kind == "started":
-            self._status.update(f"{name} ...")
-        elif event.kind == "done":
-            self.result.metadata[event.step] = event.metadata
-            self._line("[green]✓[/]", name, f"{event.seconds:5.1f} s  {self._counts(event)}")
-        elif event.kind == "failed":
-            self.result.failure = f"{name}: {event.message}"
-            self._line("[red]✗[/]", name, event.message)
-        elif event.kind == "check_failed":
-            self.result.failed_checks.append(f"{event.step}: {event.message}")
-            self._line("[yellow]![/]", name, f"check {event.message} does not hold")
-
-    def summary(self) -> None:
-        result = self.result
-        if not result.success and not result.failure:
-            result.failure = ", ".join(result.failed_checks) or "the run did not end well"
-        verdict = "[green]Done[/]" if result.success else f"[red]Failed[/]: {result.failure}"
-        self._console.print(
-            f"{verdict} after {result.seconds:.0f} s", highlight=False, soft_wrap=True
-        )
-        if not result.success:
-            self._console.print(f"The whole log: {result.log}", highlight=False, soft_wrap=True)
-
-    def _line(self, mark: str, name: str, rest: str) -> None:
-        self._console.print(f"{mark} {name:<22}{rest}", highlight=False, soft_wrap=True)
-
-    @staticmethod
-    def _counts(event: StepEvent) -> str:
-        wanted = _COUNTS.get(event.step, _COUNTS_OF_A_CANDIDATE)
-        return ", ".join(
-            f"{name.rsplit('/', 1)[-1].replace('_', ' ')} {_shown(event.metadata[name])}"
-            for name in wanted
-            if name in event.metadata
-        )
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _quiet() -> None:

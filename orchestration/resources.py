@@ -36,7 +36,7 @@ class LakeResource(dg.ConfigurableResource[Lake]):
 
     def frames(self, fraud_type: FraudType) -> FrameStore:
         """The training frame of a fraud type."""
-        return FrameStore(f"{self.url}/{fraud_type.name}/frame")
+        return FrameStore(f"{self.url}/{fraud_type.name}/frame", fraud_type.schema_hash)
 
 
 class LedgerResource(dg.ConfigurableResource[ConnectionPool]):

@@ -16,7 +16,6 @@ from fraud.ledger.models import (
 )
 from fraud.ledger.pool import ConnectionPool
 from fraud.settings import Settings
-from orchestration.assets.evaluate import deployed_bundle as read_deployed
 from orchestration.assets.naming import (
     CHAMPION,
     DEPLOYED_BUNDLE,
@@ -25,6 +24,7 @@ from orchestration.assets.naming import (
     asset_key,
 )
 from orchestration.resources import LedgerResource
+from orchestration.serving import deployed_bundle as read_deployed
 from orchestration.training.release import release
 from orchestration.workbench import CandidateRun, Decision, Workbench
 

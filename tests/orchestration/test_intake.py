@@ -20,11 +20,11 @@ from fraud.ledger.labels import upsert_labels
 from fraud.ledger.pool import ConnectionPool, transaction
 from fraud.settings import load_settings
 from fraud.types.credit_card import CREDIT_CARD
+from orchestration.appending import append
 from orchestration.history import history_start, partitions_start
 from orchestration.ingest import ingest_file
 from orchestration.ingest_report import IngestReport
 from orchestration.intake import (
-    append,
     into_ledger,
     replace_labels,
     replace_transactions,

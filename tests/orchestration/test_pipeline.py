@@ -24,7 +24,8 @@ from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.assets import train
 from orchestration.definitions import build_definitions
-from orchestration.pipeline import PipelineResult, SourceChoice, run_pipeline
+from orchestration.display import PipelineResult
+from orchestration.pipeline import SourceChoice, run_pipeline
 from orchestration.steps import StepEvent
 from orchestration.training.candidates import CANDIDATES
 from orchestration.training.train import train_candidate
