@@ -57,6 +57,7 @@ _TEXTS = st.one_of(
 _NUMBERS = st.one_of(
     st.floats(allow_nan=False),
     st.integers(-5, 10**9).map(lambda cents: cents / 100),
+    st.integers(0, 10**6).map(lambda part: part / 100_000),  # a thousandth of a cent
     st.sampled_from([0.0, -0.0, 20_038.0, 20_038.5, 99_999_999.99, 1e8, 0.005, 1.005, 12.345]),
 )
 _FIRST, _LAST = dt.datetime.fromisoformat("1999-12-31"), dt.datetime.fromisoformat("2026-03-06")
