@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store.inputs import ColumnInputs
-from fraud.domain.aggregates import NONE, Aggregate
+from fraud.domain.aggregates import NONE, Aggregate, TileColumn
 from fraud.domain.errors import ContractError
 from fraud.domain.event import field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
@@ -67,6 +67,15 @@ class History:
         self.label_row, self.label_seq, self.label_us = rows[first], seq[first], reported[first]
         self.fraud_known_seq = np.full(self.size, NEVER, np.int64)
         self.fraud_known_seq[self.label_row] = self.label_seq
+
+    def summed(self, column: TileColumn, rows: Ints) -> Ints:
+        """What these rows add to a tile column."""
+        if column == "count":
+            return np.ones(len(rows), np.int64)
+        if column == "amount":
+            return self.amount_minor[rows]
+        log = self.amount_log[rows]
+        return log if column == "log" else log * log
 
     def value_ids(self, field: str) -> Ints:
         """A text field as the int64 that `LastValue` keeps, NONE where null."""

@@ -128,12 +128,15 @@ def _caught_up(
             newer.setdefault(key, []).append(late)
     stored = {}
     for key, state, seq in chunk:
-        # a repeated attempt replays the chunk again, so the replayed state stays as it was
-        fresh = EntityState(layout.entities[name], state.encode())
-        added = newer.get(key, [])
-        for late in added:
-            _add(layout, fresh, late)
-        stored[key] = StoredState(fresh.encode(), added[-1].seq if added else seq)
+        added = newer.get(key)
+        if added:
+            # a lost race repeats the chunk, so the replayed state itself stays as it was
+            moved_on = EntityState(layout.entities[name], state.encode())
+            for late in added:
+                _add(layout, moved_on, late)
+            stored[key] = StoredState(moved_on.encode(), added[-1].seq)
+        else:
+            stored[key] = StoredState(state.encode(), seq)
     return stored
 
 

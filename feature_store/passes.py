@@ -17,7 +17,6 @@ from fraud.domain.aggregates import (
     LastValue,
     Lifetime,
     MaturedSum,
-    TileColumn,
     TileSum,
 )
 from fraud.domain.features import Ints
@@ -61,7 +60,7 @@ class EntityPass:
     def _tile_sums(self, tier: Tier) -> dict[Aggregate, Ints]:
         values = np.empty((len(tier.columns), len(self.order)), np.int64)
         for place, column in enumerate(tier.columns):
-            values[place] = self._summed(column)
+            values[place] = self._history.summed(column, self.order)
         out = np.empty((len(tier.windows), len(tier.columns), len(self.order)), np.int64)
         lengths, delays = _lengths(tier.windows), _delays(tier.windows)
         kernels.tile_sums(self._starts, self._time_us, values, tier.hop_us, lengths, delays, out)
@@ -70,15 +69,6 @@ class EntityPass:
             for w, window in enumerate(tier.windows)
             for c, column in enumerate(tier.columns)
         }
-
-    def _summed(self, column: TileColumn) -> Ints | int:
-        """What a tile column adds up, per event."""
-        if column == "count":
-            return 1
-        if column == "amount":
-            return self._history.amount_minor[self.order]
-        log = self._history.amount_log[self.order]
-        return log if column == "log" else log * log
 
     def _label_sums(self, tier: Tier) -> dict[Aggregate, Ints]:
         out = np.zeros((len(tier.windows), len(self.order)), np.int64)

@@ -67,7 +67,7 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
     events = sorted(log.events, key=lambda e: e.seq)
     frame = pd.DataFrame(
         {
-            "transaction_id": [e.transaction_id for e in events],
+            "transaction_id": pd.array([e.transaction_id for e in events], dtype=object),
             "seq": [e.seq for e in events],
             "event_time": pd.to_datetime([e.time for e in events], unit="us", utc=True),
             "observed_at": pd.to_datetime([e.seq for e in events], unit="us", utc=True),
@@ -79,7 +79,7 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
         frame[name] = pd.array([e.body[name] for e in events], dtype=dtype)
     labels = pd.DataFrame(
         {
-            "transaction_id": [known.transaction_id for known in log.labels],
+            "transaction_id": pd.array([k.transaction_id for k in log.labels], dtype=object),
             "is_fraud": [True] * len(log.labels),
             "reported_at": pd.to_datetime(
                 [known.reported for known in log.labels], unit="us", utc=True
@@ -92,6 +92,15 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def by_online(log: Log, batch_size: int = 1) -> np.ndarray:
     """Features by online states, encoded and decoded again between batches."""
+    return _run_online(log, batch_size)[0]
+
+
+def states_by_online(log: Log) -> dict[str, bytes]:
+    """The states that are left at the end, by key."""
+    return _run_online(log, 1)[1]
+
+
+def _run_online(log: Log, batch_size: int) -> tuple[np.ndarray, dict[str, bytes]]:
     layout = type_layout("credit_card")
     encoded: dict[str, bytes] = {}
     by_id = {e.transaction_id: e for e in log.events}
@@ -105,7 +114,9 @@ def by_online(log: Log, batch_size: int = 1) -> np.ndarray:
         batch = [e for e in events[:batch_size] if e.seq < until]
         events = events[len(batch) :]
         rows.append(_score(layout, encoded, batch))
-    return np.concatenate(rows)
+    for label in labels:
+        _apply_label(layout, encoded, label, by_id)
+    return np.concatenate(rows) if rows else np.empty((0, 0)), encoded
 
 
 def _event(seen: Seen) -> Event:
@@ -115,6 +126,8 @@ def _event(seen: Seen) -> Event:
 def _apply_label(layout, encoded, label, by_id) -> None:
     about = by_id[label.transaction_id]
     for name, key in layout.keys(_event(about)).items():
+        if not layout.entities[name].plan.uses_labels:
+            continue
         state = EntityState(layout.entities[name], encoded[key])
         state.add_fraud_label(label.reported, about.time, text_id(about.transaction_id))
         encoded[key] = state.encode()
