@@ -1,6 +1,7 @@
 """What the champion asset says of its candidates, and whether their scores can be believed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -76,3 +77,15 @@ def scores_result(
             ),
         },
     )
+
+
+def held_back(verdict: Verdict, checks: Sequence[dg.AssetCheckResult]) -> Verdict:
+    """The verdict, but without a promotion where a check does not hold.
+
+    A blocking check ends its own run only; a later one deploys what the verdict says.
+    """
+    failed = [str(check.check_name) for check in checks if not check.passed]
+    if not failed or not verdict.is_promoted:
+        return verdict
+    reason = f"It is held back, because a check does not hold: {', '.join(failed)}."
+    return replace(verdict, is_promoted=False, reasons=(*verdict.reasons, reason))
