@@ -10,6 +10,8 @@ whole, so a rerun cannot double a row. Rows of a day are sorted by their observa
 import datetime as dt
 from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import fsspec
@@ -22,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from feature_store.observation import Ints, check_numbers, number_observations
 from feature_store.schema import arrow_schema, from_arrow, to_arrow
+from feature_store.writing import exclusively
 from fraud.domain.errors import ContractError
 from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
@@ -47,6 +50,15 @@ class Lake:
         self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
 
+    def writing(self, fraud_type: FraudType) -> AbstractContextManager[None]:
+        """Keep other writers of a fraud type's log out while reading it and changing it.
+
+        On this machine's disks only: an object store needs its writers kept to one.
+        """
+        if not isinstance(self._fs, LocalFileSystem):
+            return nullcontext()
+        return exclusively(Path(self._root) / fraud_type.name / ".writing")
+
     def write_events(self, fraud_type: FraudType, day: dt.date, frame: pd.DataFrame) -> int:
         """Replace the events observed on a day; returns how many there are now.
 
@@ -66,7 +78,8 @@ class Lake:
                 f"{fraud_type.name}: transaction {twice} occurs twice on {day}.",
                 remedy="Settle duplicates before writing.",
             )
-        return self._write(fraud_type, "events", day, frame)
+        with self.writing(fraud_type):
+            return self._write(fraud_type, "events", day, frame)
 
     def write_labels(self, fraud_type: FraudType, day: dt.date, frame: pd.DataFrame) -> int:
         """Replace the labels reported on a day; returns how many there are now.
@@ -74,7 +87,8 @@ class Lake:
         Raises:
             ContractError: a row belongs to another day, or a given `seq` occurs twice.
         """
-        return self._write(fraud_type, "labels", day, frame)
+        with self.writing(fraud_type):
+            return self._write(fraud_type, "labels", day, frame)
 
     def append(self, fraud_type: FraudType, stream: Stream, frame: pd.DataFrame) -> list[dt.date]:
         """Add rows to the days they belong to; returns those days.
@@ -82,6 +96,10 @@ class Lake:
         Rows that are there keep their numbers; new ones take the next free ones, so that a
         source read in pieces ends up in the order it would have if it had been read in one.
         """
+        with self.writing(fraud_type):
+            return self._append(fraud_type, stream, frame)
+
+    def _append(self, fraud_type: FraudType, stream: Stream, frame: pd.DataFrame) -> list[dt.date]:
         days = frame[MOMENT[stream]].dt.date
         touched: list[dt.date] = []
         for day, rows in frame.groupby(days, sort=True):

@@ -70,6 +70,8 @@ def materialize(
     with pool.transaction() as cursor:
         tail = tail_events(cursor, fraud_type, _last_seq(events))
         newer_labels = tail_labels(cursor, fraud_type, _last_seq(labels))
+    logged = set(events["transaction_id"]) if tail else set()
+    tail = [each for each in tail if each.event.transaction_id not in logged]
     if tail:
         events = pd.concat([events, events_frame(fraud_type, tail)], ignore_index=True)
     if len(newer_labels):

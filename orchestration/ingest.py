@@ -68,12 +68,13 @@ def ingest_file(
         TextColumn("rows in"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as shown:
+    lake = Lake(settings.lake_url)
+    with lake.writing(kind), Progress(*columns, console=console) as shown:
         task = shown.add_task(f"Ingesting {source.name}", total=source.size)
         report = append(
             source,
             kind,
-            Lake(settings.lake_url),
+            lake,
             keep,
             now,
             lambda report: shown.update(task, completed=report.rows_in),

@@ -202,9 +202,17 @@ def settle_heap() -> None:
 def _warm_up(model: ScoringModel) -> None:
     """Score what nobody asked, so that the first caller does not wait for allocations."""
     baseline = np.array(model.manifest.baseline)
-    for rows in WARM_UP_ROWS:
-        model.probabilities(np.tile(baseline, (rows, 1)))
-    model.contributions(baseline)
+    try:
+        for rows in WARM_UP_ROWS:
+            model.probabilities(np.tile(baseline, (rows, 1)))
+        model.contributions(baseline)
+    except FraudError:
+        raise
+    except Exception as error:  # the runtime's exceptions share no public base
+        raise BundleError(
+            f"The graph of {model.version} loads but does not run: {error}",
+            remedy="Export it again for the runtime that serves.",
+        ) from error
 
 
 def _iso(time_us: int) -> str:

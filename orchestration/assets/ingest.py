@@ -105,7 +105,8 @@ def ingest_days(
         return existing(lake, fraud_type, days)
     served = served_events(pool, fraud_type, days[0], days[-1])
     keep = into_ledger(pool.url, fraud_type, ingest_id)
-    return replace_transactions(source, fraud_type, lake, keep, now, days, served)
+    with lake.writing(fraud_type):
+        return replace_transactions(source, fraud_type, lake, keep, now, days, served)
 
 
 def existing(lake: Lake, fraud_type: FraudType, days: list[dt.date]) -> IngestReport:

@@ -110,7 +110,8 @@ def ingest_label_days(
         return IngestReport(labels_in=labels, labels=labels)
     served = served_labels(pool, fraud_type, days[0], days[-1])
     keep = into_ledger(pool.url, fraud_type, ingest_id)
-    return replace_labels(source, fraud_type, lake, keep, now, days, served)
+    with lake.writing(fraud_type):
+        return replace_labels(source, fraud_type, lake, keep, now, days, served)
 
 
 def deliver_labels(

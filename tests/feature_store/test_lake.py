@@ -1,5 +1,6 @@
 import datetime as dt
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,16 @@ def test_observation_numbers_rise_and_never_leave_their_day(
         expected.append(latest)
     if not expected or expected[-1] < end:
         assert seq.tolist() == expected
+
+
+def test_writers_of_one_day_wait_for_each_other(tmp_path: Path) -> None:
+    """Without the lock, what one writer added is lost when the other writes what it had read."""
+    lake = Lake(str(tmp_path / "lake"))
+
+    def add(writer: int) -> None:
+        for n in range(5):
+            lake.append(CREDIT_CARD, "events", events([f"1{writer}:00:0{n}"], [f"t{writer}-{n}"]))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(add, range(4)))
+    assert len(lake.events(CREDIT_CARD)) == 20
