@@ -47,8 +47,10 @@ class FrameStore:
         self._fs, self._root = fsspec.core.url_to_fs(url)
 
     def write(self, frame: pd.DataFrame, labels: pd.DataFrame, info: FrameInfo) -> None:
-        """Replace what is there."""
+        """Replace what is there; cut off half-way, it leaves no frame rather than a mixed one."""
         self._fs.makedirs(self._root, exist_ok=True)
+        if self._fs.exists(f"{self._root}/info.json"):
+            self._fs.rm(f"{self._root}/info.json")
         for name, table in (("frame", frame), ("labels", labels)):
             with self._fs.open(f"{self._root}/{name}.parquet", "wb") as sink:
                 arrow = pa.Table.from_pandas(table, preserve_index=False)

@@ -9,10 +9,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from fraud.ledger.engine import UTC_SESSION, sqlalchemy_url, unavailable
+from fraud.domain.errors import SettingsError
+from fraud.ledger.engine import UTC_SESSION, shown, sqlalchemy_url, unavailable
 
 SERVICE_ROLE = "fraud_service"
 """The role of processes that serve: it may add to the audit log and never alter it."""
@@ -32,6 +34,7 @@ def migrate(url: str, revision: str = "head") -> str:
 
     Raises:
         LedgerUnavailable: the server does not answer.
+        SettingsError: the database was made by a newer version of the platform.
     """
     engine = create_engine(
         sqlalchemy_url(url), poolclass=NullPool, connect_args={"options": UTC_SESSION}
@@ -47,6 +50,11 @@ def migrate(url: str, revision: str = "head") -> str:
                 connection.commit()
                 _grant(connection)
             return _current(connection) or ""
+    except CommandError as error:
+        raise SettingsError(
+            f"The ledger {shown(url)} has a schema this version does not know: {error}.",
+            remedy="Run the version of the platform that made it, or a newer one.",
+        ) from error
     except OperationalError as error:
         raise unavailable(
             url, error.orig if isinstance(error.orig, Exception) else error

@@ -15,6 +15,8 @@ from fraud.settings import Settings
 SCOPES = ("fraud_detection", "metrics")
 SUBJECT = "developer"
 ATTEMPTS_S = 10.0
+MLFLOW_PAGE = "/#/experiments?workflowType=machine_learning"
+"""Without it MLflow opens on its pages for language models."""
 
 EXAMPLE = {
     "amount": 150.0,
@@ -78,7 +80,7 @@ def show(console: Console, settings: Settings, reply: dict[str, object], seconds
         ("API", found["api"]),
         ("Health", f"{found['api']}/health"),
         ("Dagster", found["dagster"]),
-        ("MLflow", found["mlflow"]),
+        ("MLflow", found["mlflow"] + MLFLOW_PAGE),
         ("Logs", str(settings.run_dir / "logs")),
     ):
         table.add_row(f"[bold]{name}[/]", url)

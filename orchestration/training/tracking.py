@@ -29,8 +29,6 @@ from orchestration.training.split import Sample, Split
 from orchestration.training.train import TrainedCandidate
 
 CHAMPION = "champion"
-MODEL_TRAINING = ("mlflow.experimentKind", "custom_model_development")
-"""Makes the MLflow UI open the experiment on its runs, not on traces of language models."""
 
 
 DESCRIPTION_LIMIT = 5_000
@@ -82,7 +80,6 @@ def log_candidate(
     with _server(tracking_uri):
         mlflow.set_tracking_uri(tracking_uri)
         experiment = mlflow.set_experiment(experiment_name(fraud_type))
-        mlflow.set_experiment_tag(*MODEL_TRAINING)
         run_name = f"{candidate.name} {trained_at.astimezone(dt.UTC):%Y-%m-%d %H:%M}"
         tags = _tags(candidate, split, fraud_type, git_commit, dagster_run_id)
         with mlflow.start_run(run_name=run_name, tags=tags) as run:

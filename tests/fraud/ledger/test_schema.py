@@ -6,8 +6,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from fraud.domain.errors import LedgerUnavailable
+from fraud.domain.errors import LedgerUnavailable, SettingsError
 from fraud.ledger.engine import UTC_SESSION, connect, ensure_database, make_engine
+from fraud.ledger.pool import transaction
 from fraud.ledger.schema import SERVICE_ROLE, current_revision, head_revision, migrate
 from fraud.ledger.tables import metadata
 
@@ -128,6 +129,14 @@ def test_down_and_up_again(new_ledger: Callable[[], str]) -> None:
     left = rows(url, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
     assert {row[0] for row in left} == {"alembic_version", "alembic_version_pkc"}
     assert migrate(url) == head_revision()
+
+
+def test_a_ledger_of_a_newer_version_is_one_clear_error(new_ledger: Callable[[], str]) -> None:
+    url = new_ledger()
+    with transaction(url) as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SettingsError, match=r"9999.*newer"):
+        migrate(url)
 
 
 def test_migrating_an_absent_server_is_one_clear_error() -> None:
