@@ -1,0 +1,117 @@
+"""Slices of load on several servers, in turn, and the figures of all of them."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from benchmarks.serving_load import figures, load, write_bodies
+from benchmarks.serving_plan import Figures, Plan
+from benchmarks.serving_servers import Server
+from benchmarks.serving_world import World, batches_of
+
+CONCURRENCIES = (1, 16, 64)
+CAPACITY_AT = 64
+ROUNDS = 3
+BATCH_SIZE, BATCH_CONNECTIONS = 500, 4
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much load there is.
+
+    Attributes:
+        requests: most requests of one slice.
+        slice_s: most seconds of one slice; a whole number, as wrk has it.
+        rounds: slices of each kind and service.
+    """
+
+    requests: int
+    slice_s: float = 3.0
+    rounds: int = ROUNDS
+
+
+class Bench:
+    """Loads servers with the requests of a world.
+
+    Args:
+        world: where requests come from.
+        folder: for files of the load tools.
+        extent: how much.
+        seed: of the arrivals of open-loop load.
+    """
+
+    def __init__(self, world: World, folder: Path, extent: Extent, seed: int) -> None:
+        self._stream = world.requests()
+        self._folder, self._extent, self._seed = folder, extent, seed
+        self._unsent: list[str] = []
+
+    def slice(self, server: Server, connections: int, rate: float = 0.0) -> Figures:
+        """A slice of single requests; what a slice did not send is left for the next one."""
+        ahead = self._take(self._extent.requests)
+        found = self._load(server, "/predict", ahead, connections, rate)
+        sent = found.answered + found.errors + connections
+        self._unsent = ahead[sent:] if server.name == "ours" else ahead
+        return found
+
+    def batch_slice(self, server: Server) -> Figures:
+        """A slice of large batches."""
+        bodies = self._take(self._extent.requests * 2)
+        ahead = list(batches_of(iter(bodies), BATCH_SIZE))
+        found = self._load(server, "/batch-predict", ahead, BATCH_CONNECTIONS, 0.0)
+        sent = (found.answered + found.errors + BATCH_CONNECTIONS) * BATCH_SIZE
+        self._unsent = bodies[sent:]
+        return found
+
+    def _take(self, count: int) -> list[str]:
+        return [*self._unsent, *itertools.islice(self._stream, max(0, count - len(self._unsent)))]
+
+    def _load(
+        self, server: Server, path: str, ahead: Sequence[str], connections: int, rate: float
+    ) -> Figures:
+        bodies = write_bodies(self._folder / "bodies.jsonl", ahead)
+        plan = Plan(
+            port=server.port,
+            path=path,
+            bodies=bodies,
+            token=server.token,
+            connections=connections,
+            seconds=self._extent.slice_s,
+            rate=rate,
+            seed=self._seed,
+        )
+        return load(plan, self._folder)
+
+
+def measure(
+    bench: Bench, loaded: Sequence[Server], extent: Extent, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """All figures, by service, then by kind of load."""
+    kinds = [*(f"c{c}" for c in CONCURRENCIES), "open", "batch"]
+    task = progress.add_task("warming up", total=1 + extent.rounds * (len(kinds) * 3 - 2))
+    report: dict[str, dict[str, Any]] = {server.name: {} for server in loaded}
+    for server in loaded:
+        bench.slice(server, 16)
+    progress.advance(task)
+    for kind in kinds:
+        runs: dict[str, list[Figures]] = {name: [] for name in report}
+        for number, server in itertools.product(range(extent.rounds), loaded):
+            if kind == "batch" and server.name != "ours":
+                continue
+            progress.update(task, description=f"{server.name} {kind}, {number + 1}", advance=1)
+            if kind == "batch":
+                runs[server.name].append(bench.batch_slice(server))
+            elif kind == "open":
+                rate = report[server.name][f"c{CAPACITY_AT}"]["req_s"] / 2.0
+                runs[server.name].append(bench.slice(server, 0, max(rate, 1.0)))
+            else:
+                runs[server.name].append(bench.slice(server, int(kind[1:])))
+        for name, slices in runs.items():
+            if slices:
+                report[name][kind] = figures(slices)
+                progress.log(f"{name} {kind}: {json.dumps(report[name][kind])}")
+    return report

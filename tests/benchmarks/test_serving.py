@@ -1,0 +1,96 @@
+"""The pieces of the serving benchmark: what it counts, and what it compares with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xgboost as xgb
+
+from benchmarks import serving_load, serving_servers
+from benchmarks.serving_load import OWN_CLIENT, figures, load, write_bodies
+from benchmarks.serving_plan import Figures, Plan
+from benchmarks.serving_servers import Server, family
+from benchmarks.serving_tutorial import MODEL_FILE, row_of
+from benchmarks.serving_verdict import ratios, verdicts
+from fraud.settings import Settings, load_settings
+from fraud.types.credit_card import CreditCardTransaction
+from tests.servers import temporary_run_dir
+
+BODY = (
+    '{"transaction_id": "TXN_%s", "amount": 12.5, "user_id": "USER_1", "merchant_id": "MERCH_1",'
+    ' "merchant_category": "fuel", "timestamp": "2026-01-02T03:04:05Z"}'
+)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    with temporary_run_dir() as folder:
+        rows = pd.DataFrame([row_of(CreditCardTransaction.model_validate_json(BODY % 1))] * 4)
+        model = xgb.XGBClassifier(n_estimators=2)
+        model.fit(rows, [0, 1, 0, 1])
+        model.save_model(folder / MODEL_FILE)
+        yield load_settings(run_dir=folder, workers=1)
+
+
+@pytest.fixture(scope="module", params=["echo", "tutorial"])
+def server(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Server]:
+    chosen = (
+        serving_servers.echo(settings)
+        if request.param == "echo"
+        else serving_servers.tutorial(settings, settings.run_dir)
+    )
+    with chosen as started:
+        yield started
+        everyone = family(started.pid)
+    assert not [pid for pid in everyone if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(("connections", "rate"), [(4, 0.0), (0, 50.0)])
+def test_every_request_is_sent_once_and_counted(
+    server: Server,
+    connections: int,
+    rate: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving_load, "closed_loop_tool", lambda: OWN_CLIENT)
+    bodies = write_bodies(tmp_path / "bodies", [*(BODY % n for n in range(19)), '{"amount": 1}'])
+    found = load(Plan(server.port, "/predict", bodies, "", connections, 5.0, rate), tmp_path)
+    # The last body lacks its fields: it is refused, and a refusal is no answer.
+    assert (found.answered, found.errors, len(found.latencies_us)) == (19, 1, 19)
+
+
+def test_runs_are_put_together() -> None:
+    runs = [Figures(1.0, 2, 0, [1000, 3000]), Figures(1.0, 4, 1, [2000] * 4)]
+    assert figures(runs) == {
+        "req_s": 3.0,
+        "p50_ms": 2.0,
+        "p99_ms": 2.95,  # between the fifth and the sixth of six
+        "requests": 6,
+        "errors": 1,
+    }
+
+
+def test_the_verdict_names_what_is_missed() -> None:
+    fast = {"req_s": 900.0, "p50_ms": 3.0, "p99_ms": 10.0, "errors": 0}
+    slow = {"req_s": 300.0, "p50_ms": 50.0, "p99_ms": 100.0, "errors": 0}
+    kinds = ("c1", "c16", "c64", "open")
+    report = {
+        "ours": dict.fromkeys(kinds, fast),
+        "echo": {kind: {**fast, "req_s": 1000.0} for kind in kinds},
+        "tutorial": dict.fromkeys(kinds, slow),
+    }
+    found = ratios(report)
+    assert found == {
+        "ours_to_echo_c64": 0.9,
+        "ours_to_tutorial_c64": 3.0,
+        "p99_ours_to_tutorial_c64": 0.1,
+    }
+    whole = {"batch_tx_s": 3999, "rss_largest_worker_mb": 200.0, "errors": 0}
+    goals = verdicts({**report, **found, **whole, "degraded_decisions": 0})
+    assert [goal for goal, is_met in goals.items() if not is_met] == [
+        "batches of 500 >= 4,000 tx/s"
+    ]
+    json.dumps(goals)
