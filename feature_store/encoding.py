@@ -2,18 +2,20 @@
 
 A list is its length, a type code, and its numbers in the narrowest of 1, 2, 4 or 8 bytes
 that holds them all, little-endian. Ascending lists store the first number and the steps.
+
+States are read and written for every event, so lists are handled by one compiled `Struct`
+per length and type, kept as long as the process runs: there are a few hundred of them.
 """
 
-import struct
-import sys
-from array import array
-from itertools import pairwise
+from functools import cache
+from itertools import accumulate
+from operator import sub
+from struct import Struct
 
-_HEADER = struct.Struct("<HB")
-_CODES = "bhiq"
-_SIZES = {code: array(code).itemsize for code in _CODES}
-_LIMITS = [(2**7, "b"), (2**15, "h"), (2**31, "i")]
 MAX_LENGTH = 65_535
+
+_EMPTY = b"\x00\x00b"
+_HEADER = Struct("<HB")
 
 
 class Writer:
@@ -27,20 +29,16 @@ class Writer:
     def integers(self, numbers: list[int]) -> None:
         """Append a list of int64; at most 65,535 of them."""
         if not numbers:
-            self._parts.append(b"\x00\x00b")
+            self._parts.append(_EMPTY)
             return
-        low, high = min(numbers), max(numbers)
-        code = next((code for limit, code in _LIMITS if -limit <= low and high < limit), "q")
-        packed = array(code, numbers)
-        if sys.byteorder == "big":
-            packed.byteswap()
-        self._parts.append(_HEADER.pack(len(numbers), ord(code)))
-        self._parts.append(packed.tobytes())
+        code = _code(numbers)
+        length = len(numbers)
+        self._parts.append(_whole(code, length).pack(length, ord(code), *numbers))
 
     def ascending(self, numbers: list[int]) -> None:
         """Append an ascending list as its first number and the steps between them."""
         self.integers(numbers[:1])
-        self.integers([after - before for before, after in pairwise(numbers)])
+        self.integers(list(map(sub, numbers[1:], numbers)))
 
     def getvalue(self) -> bytes:
         """Everything appended so far."""
@@ -58,18 +56,41 @@ class Reader:
 
     def integers(self) -> list[int]:
         """The next list."""
-        length, code = _HEADER.unpack_from(self._data, self._at)
-        begin = self._at + _HEADER.size
-        numbers = array(chr(code))
-        self._at = begin + length * _SIZES[chr(code)]
-        numbers.frombytes(self._data[begin : self._at])
-        if sys.byteorder == "big":
-            numbers.byteswap()
-        return numbers.tolist()
+        begin = self._at + 3
+        header = self._data[self._at : begin]
+        if header == _EMPTY:
+            self._at = begin
+            return []
+        numbers = _numbers(header)
+        self._at = begin + numbers.size
+        return list(numbers.unpack_from(self._data, begin))
 
     def ascending(self) -> list[int]:
         """The next ascending list."""
-        numbers = self.integers()
-        for step in self.integers():
-            numbers.append(numbers[-1] + step)
-        return numbers
+        first = self.integers()
+        steps = self.integers()
+        return list(accumulate(steps, initial=first[0])) if steps else first
+
+
+def _code(numbers: list[int]) -> str:
+    """The narrowest type that holds every number."""
+    first = numbers[0]
+    if first >= 2_147_483_648 or first < -2_147_483_648:
+        return "q"  # ids and times, the longest lists, need no further look
+    low, high = min(numbers), max(numbers)
+    if low >= -128 and high < 128:
+        return "b"
+    if low >= -32_768 and high < 32_768:
+        return "h"
+    return "i" if low >= -2_147_483_648 and high < 2_147_483_648 else "q"
+
+
+@cache
+def _whole(code: str, length: int) -> Struct:
+    return Struct(f"<HB{length}{code}")
+
+
+@cache
+def _numbers(header: bytes) -> Struct:
+    length, code = _HEADER.unpack(header)
+    return Struct(f"<{length}{chr(code)}")
