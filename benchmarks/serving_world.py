@@ -2,7 +2,8 @@
 
 Requests are the simulator's own transactions of the days after the history, in order: so
 users, merchants, amounts and frauds come as often, and to the same entities, as they do in
-the log that the model and the entity states were made from.
+the log that the model and the entity states were made from. The world has the Handbook's
+size: in a smaller one, requests that meet in time would all be about the same few cards.
 """
 
 import datetime as dt
@@ -36,7 +37,7 @@ from orchestration.training.split import Split, temporal_split
 from orchestration.training.train import train_candidate
 
 HISTORY_DAYS, WARM_UP_DAYS, EVALUATION_DAYS = 75, 15, 7
-FUTURE_DAYS = 40
+FUTURE_DAYS = 15
 TUTORIAL_DAYS = 10
 
 
@@ -55,8 +56,6 @@ class World:
             start=today - dt.timedelta(days=HISTORY_DAYS + FUTURE_DAYS),
             days=HISTORY_DAYS,
             seed=seed,
-            customers=settings.simulator_customers,
-            merchants=settings.simulator_merchants,
         )
         self._end = self._parameters.start + dt.timedelta(days=HISTORY_DAYS)
         self._lake = Lake(settings.lake_url)
