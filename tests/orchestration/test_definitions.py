@@ -31,6 +31,8 @@ def definitions(settings: Settings) -> dg.Definitions:
 
 def test_every_definition_can_be_loaded(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
+    names = {job.name for job in definitions.resolve_all_job_defs()}
+    assert {"credit_card_pipeline", "credit_card_retraining"} <= names
 
 
 def test_nothing_is_opened_by_loading_them(definitions: dg.Definitions, settings: Settings) -> None:

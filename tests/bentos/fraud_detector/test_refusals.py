@@ -101,7 +101,7 @@ def _nothing_but_an_audit_record(detector: Detector) -> Iterator[None]:
     assert last == ("checkout", "refuse", "failure", "127.0.0.1")
 
 
-def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, object]:
+def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, object]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, object] = answer.json()
@@ -114,14 +114,14 @@ def problem(answer: httpx.Response, status: int, slug: str) -> dict[str, object]
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_a_malformed_body_is_400(detector: Detector, case: str) -> None:
-    body = problem(detector.predict_raw(MALFORMED[case]), 400, "malformed-body")
+    body = assert_problem(detector.predict_raw(MALFORMED[case]), 400, "malformed-body")
     assert body["detail"]
 
 
 @pytest.mark.parametrize("case", INVALID)
 def test_a_bad_field_is_422_and_named(detector: Detector, case: str) -> None:
     content, field = INVALID[case]
-    body = problem(detector.predict_raw(content), 422, "invalid-field")
+    body = assert_problem(detector.predict_raw(content), 422, "invalid-field")
     errors = body["errors"]
     assert isinstance(errors, list)
     assert field in [each["field"] for each in errors]
@@ -130,19 +130,21 @@ def test_a_bad_field_is_422_and_named(detector: Detector, case: str) -> None:
 
 
 def test_a_misspelt_field_is_recognised(detector: Detector) -> None:
-    body = problem(detector.predict_raw(with_field("ammount", "1")), 422, "invalid-field")
+    body = assert_problem(detector.predict_raw(with_field("ammount", "1")), 422, "invalid-field")
     assert "'amount'" in str(body["errors"])
 
 
 @pytest.mark.parametrize("case", BATCHES)
 def test_a_batch_that_is_none_is_422(detector: Detector, case: str) -> None:
     content, field = BATCHES[case]
-    body = problem(detector.predict_raw(content, "/batch-predict"), 422, "invalid-field")
+    body = assert_problem(detector.predict_raw(content, "/batch-predict"), 422, "invalid-field")
     assert field in str(body["errors"])
 
 
 def test_a_malformed_batch_is_400(detector: Detector) -> None:
-    problem(detector.predict_raw(b'{"transactions": [', "/batch-predict"), 400, "malformed-body")
+    assert_problem(
+        detector.predict_raw(b'{"transactions": [', "/batch-predict"), 400, "malformed-body"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,27 +160,27 @@ def test_a_malformed_batch_is_400(detector: Detector) -> None:
 )
 def test_other_content_types_are_415(detector: Detector, media: str) -> None:
     answer = detector.client.post("/predict", content=GOOD, headers={"content-type": media})
-    problem(answer, 415, "unsupported-media")
+    assert_problem(answer, 415, "unsupported-media")
 
 
 def test_a_compressed_body_is_415(detector: Detector) -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     answer = detector.client.post("/predict", content=GOOD, headers=headers)
-    problem(answer, 415, "unsupported-media")
+    assert_problem(answer, 415, "unsupported-media")
 
 
 @pytest.mark.parametrize(
     ("path", "limit"), [("/predict", 256 * 1024), ("/batch-predict", 5 * 1024 * 1024)]
 )
 def test_too_many_bytes_are_413(detector: Detector, path: str, limit: int) -> None:
-    problem(detector.predict_raw(b" " * (limit + 1), path), 413, "body-too-large")
+    assert_problem(detector.predict_raw(b" " * (limit + 1), path), 413, "body-too-large")
 
 
 def test_too_many_bytes_are_413_without_a_stated_length(detector: Detector) -> None:
     parts = (b" " * 65536 for _ in range(8))
     headers = {"content-type": "application/json"}
     answer = detector.client.post("/predict", content=parts, headers=headers)
-    problem(answer, 413, "body-too-large")
+    assert_problem(answer, 413, "body-too-large")
 
 
 def test_a_stated_length_is_refused_before_the_body_is_sent(detector: Detector) -> None:

@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Callable
 
+import psycopg2.extensions
 import pytest
 from sqlalchemy import text
 
@@ -90,7 +91,9 @@ def test_waiting_ends_with_the_time_given() -> None:
 
 def test_waiting_for_a_running_server_returns(postgres_url: str) -> None:
     wait_until_ready(postgres_url, timeout_s=5)
-    connect(postgres_url).close()
+    connection = connect(postgres_url)
+    assert connection.status == psycopg2.extensions.STATUS_READY
+    connection.close()
 
 
 def test_databases_are_made_once(postgres_url: str) -> None:
