@@ -23,6 +23,7 @@ from fraud.security.secret_files import (
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 _VARIABLES = {"database_url": "DATABASE_URL", "jwt_secret_given": "FRAUD_JWT_SECRET"}
 
@@ -51,6 +52,10 @@ class Settings(BaseSettings):
         jwt_lifetime_s: seconds until an issued token expires.
         signing_key_file: Ed25519 private key (PEM) that signs model bundles.
         verify_key_file: its public key (PEM); all that serving needs.
+        rate_per_client: requests per second of one token's subject, in each worker.
+        burst_per_client: requests it may make at once after a pause.
+        rate_per_address: requests per second of one address without a valid token.
+        burst_per_address: requests it may make at once after a pause.
         workers: processes of the scoring service.
         history_days: days the simulator's history reaches back.
     """
@@ -81,6 +86,11 @@ class Settings(BaseSettings):
     jwt_lifetime_s: Positive = 24 * 3600
     signing_key_file: Path | None = None
     verify_key_file: Path | None = None
+
+    rate_per_client: Rate = 2000.0
+    burst_per_client: Positive = 4000
+    rate_per_address: Rate = 50.0
+    burst_per_address: Positive = 200
 
     workers: Positive = Field(default_factory=_default_workers)
     history_days: Positive = 150

@@ -2,32 +2,32 @@
 
 A pure ASGI middleware, so that it also stands before the pages BentoML adds by itself. It
 reads the body (bounded in bytes and time) and hands it on in the scope: nothing behind it
-ever touches bytes of somebody who was not let in.
+ever touches bytes of somebody who was not let in. Slow headers are the connection's affair.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bentos.fraud_detector.access import Access, AccessTable
+from bentos.fraud_detector.hardening import HARDENED, HARDENED_TLS
 from bentos.fraud_detector.problems import Problem, internal_error, problem_of
-from fraud.domain.errors import AccessError, Unauthenticated
+from bentos.fraud_detector.rate import address_key
+from fraud.domain.errors import AccessError, RateLimited, Unauthenticated, UnknownKey
 from fraud.security.tokens import Principal, require
 
 CALL = "fraud.call"
 """Key of the `Call` in the ASGI scope of a request that was let in."""
 
-BODY_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 8.0
 ANONYMOUS = "anonymous"
 
-HARDENED = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-]
+_ONCE = (b"authorization", b"content-type", b"content-encoding")
+"""Headers of which two could mean one thing to us and another to who stands before us."""
 
 log = logging.getLogger("fraud.detector")
 
@@ -57,6 +57,26 @@ class Desk(Protocol):
             Unauthenticated: it proves nothing.
         """
 
+    async def refresh_keys(self) -> bool:
+        """Ask issuers for new keys, unless that was just done; whether there are any."""
+
+    def admit_subject(self, subject: str) -> None:
+        """Count a request of somebody known.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+
+    def admit_address(self, address: str) -> None:
+        """Count a request of somebody unknown.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+
+    def throttled(self) -> None:
+        """Count a refusal that leaves no record of its own."""
+
     async def refused(self, call: Call, path: str, problem: Problem) -> object:
         """Keep the audit record of a refusal."""
 
@@ -64,16 +84,17 @@ class Desk(Protocol):
 class _HardenedSend:
     """Adds the security headers, and remembers whether an answer has begun."""
 
-    __slots__ = ("_send", "has_started")
+    __slots__ = ("_headers", "_send", "has_started")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, scheme: str) -> None:
         self._send = send
+        self._headers = HARDENED_TLS if scheme == "https" else HARDENED
         self.has_started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_started = True
-            message["headers"] = [*message.get("headers", ()), *HARDENED]
+            message["headers"] = [*message.get("headers", ()), *self._headers]
         await self._send(message)
 
 
@@ -97,7 +118,7 @@ class Guard:
         elif scope["type"] != "http":  # no route speaks websocket
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._http(scope, receive, _HardenedSend(send))
+            await self._http(scope, receive, _HardenedSend(send, scope["scheme"]))
 
     async def _http(self, scope: Scope, receive: Receive, send: _HardenedSend) -> None:
         path: str = scope["path"]
@@ -106,14 +127,28 @@ class Guard:
         origin = scope["client"][0] if scope.get("client") else "unknown"
         call = Call(ANONYMOUS, origin)
         try:
-            if access is None or not access.is_open:
-                principal = self._authenticate(headers)
+            principal = await self._identify(access, scope["headers"], headers, origin)
+            if principal is not None:
                 call = Call(principal.subject, origin)
-                if access is not None and access.scope is not None:
-                    require(principal, access.scope)
+                self._admit(principal, access)
+        except RateLimited as error:
+            await self._throttle(call, path, error, scope, receive, send)
         except AccessError as error:
             await self._refuse(call, path, problem_of(error), scope, receive, send)
-            return
+        else:
+            await self._take(call, access, headers, scope, receive, send)
+
+    async def _take(
+        self,
+        call: Call,
+        access: Access | None,
+        headers: Mapping[bytes, bytes],
+        scope: Scope,
+        receive: Receive,
+        send: _HardenedSend,
+    ) -> None:
+        """Read the body of a call that may be made, and hand it on."""
+        path: str = scope["path"]
         problem = _wrong_place(access, path, scope["method"]) or _wrong_form(access, headers)
         if problem is None and access is not None and access.max_body:
             body = await _read_body(receive, access.max_body)
@@ -122,7 +157,7 @@ class Guard:
             if isinstance(body, Problem):
                 problem = body
             else:
-                call = Call(call.actor, origin, body)
+                call = Call(call.actor, call.origin, body)
                 receive = _replay(body, receive)
         if problem is not None:
             await self._refuse(call, path, problem, scope, receive, send)
@@ -135,20 +170,70 @@ class Guard:
             if not send.has_started:
                 await internal_error().response(path)(scope, receive, send)
 
-    def _authenticate(self, headers: Mapping[bytes, bytes]) -> Principal:
+    def _admit(self, principal: Principal, access: Access | None) -> None:
+        self._desk().admit_subject(principal.subject)
+        if access is not None and access.scope is not None:
+            require(principal, access.scope)
+
+    async def _identify(
+        self,
+        access: Access | None,
+        raw_headers: Sequence[tuple[bytes, bytes]],
+        headers: Mapping[bytes, bytes],
+        origin: str,
+    ) -> Principal | None:
+        """Who calls; None where the route is open to everybody."""
+        if access is not None and access.is_open:
+            self._desk().admit_address(address_key(origin))
+            return None
+        try:
+            if len(raw_headers) != len(headers):
+                _check_repetition(raw_headers)
+            return await self._principal(headers)
+        except Unauthenticated:
+            self._desk().admit_address(address_key(origin))
+            raise
+
+    async def _principal(self, headers: Mapping[bytes, bytes]) -> Principal:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             raise Unauthenticated(
                 "The request carries no bearer token.",
                 remedy="Send the header 'Authorization: Bearer <token>'.",
             )
-        return self._desk().verify(token.strip().decode("latin-1"))
+        text = token.strip().decode("latin-1")
+        try:
+            return self._desk().verify(text)
+        except UnknownKey:
+            if not await self._desk().refresh_keys():
+                raise
+            return self._desk().verify(text)
+
+    async def _throttle(
+        self, call: Call, path: str, error: RateLimited, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        problem = problem_of(error)
+        if error.is_news:
+            await self._refuse(call, path, problem, scope, receive, send)
+        else:
+            self._desk().throttled()
+            await problem.response(path)(scope, receive, send)
 
     async def _refuse(
         self, call: Call, path: str, problem: Problem, scope: Scope, receive: Receive, send: Send
     ) -> None:
         await self._desk().refused(call, path, problem)
         await problem.response(path)(scope, receive, send)
+
+
+def _check_repetition(raw_headers: Sequence[tuple[bytes, bytes]]) -> None:
+    names = [name for name, _ in raw_headers]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise Unauthenticated(
+                f"The request carries the header {name.decode()!r} twice.",
+                remedy="Send it once.",
+            )
 
 
 def _wrong_place(access: Access | None, path: str, method: str) -> Problem | None:

@@ -104,20 +104,26 @@ def _success(access: Access) -> Schema:
 
 
 def _failures(access: Access) -> Schema:
-    if access.is_open:
-        if access.path == "/health":
-            down = _response("No predictions now.", "application/json", _ref("Health"))
-            return {"503": {**down, "headers": _RETRY_AFTER}}
-        return {"503": {"description": "No."}}
-    slugs = ["unauthenticated"] + (["forbidden"] if access.scope else [])
+    slugs = ["rate-limited", "headers-too-large"]
+    if not access.is_open:
+        slugs += ["unauthenticated"] + (["forbidden"] if access.scope else [])
     if access.max_body:
         slugs = [slug for slug in TITLES if slug not in ("not-found", "method-not-allowed")]
-    found: Schema = {}
+    titles: dict[int, list[str]] = {}
     for slug in slugs:
         status, title = TITLES[slug]
-        found[str(status)] = _response(f"{title}.", MEDIA_TYPE, _ref("Problem"))
-        if status in (429, 503):
-            found[str(status)]["headers"] = _RETRY_AFTER
+        titles.setdefault(status, []).append(title)
+    found: Schema = {
+        str(status): _response(f"{'; or: '.join(each)}.", MEDIA_TYPE, _ref("Problem"))
+        for status, each in titles.items()
+    }
+    if access.path == "/health":
+        found["503"] = _response("No predictions now.", "application/json", _ref("Health"))
+    elif access.is_open:
+        found["503"] = {"description": "No."}
+    for code in ("429", "503"):
+        if "content" in found.get(code, {}):
+            found[code]["headers"] = _RETRY_AFTER
     return found
 
 

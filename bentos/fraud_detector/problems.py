@@ -2,16 +2,20 @@
 
 status  type                  when
 400     malformed-body        not JSON, duplicate keys, NaN
+400     malformed-request     not HTTP
 401     unauthenticated       no token, or one that proves nothing
 403     forbidden             a valid token without the scope
 404     not-found             no such page or object
 405     method-not-allowed    the page has other methods
 408     body-too-slow         the body did not arrive in time
+408     headers-too-slow      the headers did not
 409     duplicate-conflict    the transaction_id was used with another body
 413     body-too-large        more bytes or items than accepted
 415     unsupported-media     not application/json, or compressed
 422     invalid-field         a field is missing, unknown, or has a bad value
 429     overloaded            more requests are waiting than can be answered in time
+429     rate-limited          this client asks more often than it may
+431     headers-too-large     more bytes of headers than accepted
 500     internal-error        our fault; the log knows more
 503     unavailable           ledger or model are away, or the answer would come too late
 
@@ -31,6 +35,7 @@ from fraud.domain.errors import (
     MalformedInput,
     NotFound,
     Overloaded,
+    RateLimited,
     Unauthenticated,
     UnavailableError,
 )
@@ -40,16 +45,20 @@ TYPE_PREFIX = "urn:fraud-platform:problem:"
 
 TITLES: dict[str, tuple[int, str]] = {
     "malformed-body": (400, "The body cannot be read"),
+    "malformed-request": (400, "The request cannot be read"),
     "unauthenticated": (401, "A valid token is needed"),
     "forbidden": (403, "The token does not permit this"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "The page does not take this method"),
     "body-too-slow": (408, "The body did not arrive in time"),
+    "headers-too-slow": (408, "The headers did not arrive in time"),
     "duplicate-conflict": (409, "The transaction is known with another body"),
     "body-too-large": (413, "The body is too large"),
     "unsupported-media": (415, "The body is not plain JSON"),
     "invalid-field": (422, "A field cannot be used"),
     "overloaded": (429, "Too many requests are waiting"),
+    "rate-limited": (429, "This client asks too often"),
+    "headers-too-large": (431, "The headers are too large"),
     "internal-error": (500, "Something broke on our side"),
     "unavailable": (503, "No answer can be given now"),
 }
@@ -63,6 +72,7 @@ _BY_ERROR: tuple[tuple[type[FraudError], str], ...] = (
     (Unauthenticated, "unauthenticated"),
     (Forbidden, "forbidden"),
     (Overloaded, "overloaded"),
+    (RateLimited, "rate-limited"),
     (UnavailableError, "unavailable"),
 )
 

@@ -12,6 +12,7 @@ from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
 from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.microbatch import Collector, Limits
 from bentos.fraud_detector.problems import Problem
+from bentos.fraud_detector.rate import RateLimit
 from bentos.fraud_detector.watch import LedgerWatch
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.scorer import Scorer, ScoreRequest
@@ -30,9 +31,13 @@ AUDITED = frozenset(
     {
         *("malformed-body", "unauthenticated", "forbidden", "duplicate-conflict"),
         *("body-too-large", "body-too-slow", "unsupported-media", "invalid-field"),
+        "rate-limited",
     }
 )
 """Problems that leave an audit record: somebody asked for something and was refused it."""
+
+EXPLAINED = frozenset({"unauthenticated", "forbidden", "rate-limited"})
+"""Of these, those whose record says why in words, none of them the caller's."""
 
 log = logging.getLogger("fraud.detector")
 
@@ -61,6 +66,8 @@ class Runtime:
             settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience
         )
         self._access = AccessTable()
+        self._subjects = RateLimit(settings.rate_per_client, settings.burst_per_client)
+        self._addresses = RateLimit(settings.rate_per_address, settings.burst_per_address)
         self._url = ledger_url(settings)
         self.champions = ChampionShelf(
             fraud_types(), settings.verify_key_pem, settings.bundle_dir, self._on_swap
@@ -102,6 +109,30 @@ class Runtime:
         """
         return self._verifier.verify(token)
 
+    async def refresh_keys(self) -> bool:
+        """Ask issuers for new keys, unless that was just done; whether there are any."""
+        return False
+
+    def admit_subject(self, subject: str) -> None:
+        """Count a request of somebody known.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self._subjects.take(subject)
+
+    def admit_address(self, address: str) -> None:
+        """Count a request of somebody unknown.
+
+        Raises:
+            RateLimited: there were too many.
+        """
+        self._addresses.take(address)
+
+    def throttled(self) -> None:
+        """Count a refusal that leaves no record of its own."""
+        self.metrics.refused.labels("rate-limited").inc()
+
     async def refused(
         self, call: Call, path: str, problem: Problem, transaction_id: str | None = None
     ) -> None:
@@ -138,6 +169,7 @@ class Runtime:
                 "status": problem.status,
                 "problem": problem.slug,
                 "fields": sorted({name[:50] for name, _, _ in problem.errors})[:20],
+                **({"why": problem.detail} if problem.slug in EXPLAINED else {}),
             },
         )
 

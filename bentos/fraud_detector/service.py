@@ -9,6 +9,7 @@ import sys
 
 import bentoml
 
+from bentos.fraud_detector import connection
 from bentos.fraud_detector.api import create_app
 from bentos.fraud_detector.guard import Desk, Guard
 from bentos.fraud_detector.health import is_ready
@@ -24,6 +25,7 @@ SWITCH_INTERVAL_S = 0.001
 """How long the event loop may keep the scoring thread from the interpreter, and vice versa."""
 
 api = create_app()
+connection.install()
 
 
 @bentoml.asgi_app(api, path="/")

@@ -8,9 +8,11 @@ FraudError
 |   +-- NotFound             the object asked for does not exist
 +-- AccessError
 |   +-- Unauthenticated      no token, or one that proves nothing
+|   |   +-- UnknownKey       a token of a key that has not been seen yet
 |   +-- Forbidden            a valid token without the scope
 +-- UnavailableError         try again later
 |   +-- Overloaded           more requests wait than can be answered in time
+|   +-- RateLimited          this client asks more often than it may
 |   +-- LedgerUnavailable    the system of record does not answer
 |   +-- ModelUnavailable     no champion could be loaded
 +-- BundleError              a model bundle must not be served
@@ -78,6 +80,10 @@ class Unauthenticated(AccessError):
     """There is no token, or one that proves nothing."""
 
 
+class UnknownKey(Unauthenticated):
+    """The token was made with a key that has not been seen; its issuer may know a new one."""
+
+
 class Forbidden(AccessError):
     """The token is valid but lacks the scope."""
 
@@ -96,6 +102,20 @@ class UnavailableError(FraudError):
 
 class Overloaded(UnavailableError):
     """More requests wait than can be answered in time."""
+
+
+class RateLimited(UnavailableError):
+    """This client asks more often than it may.
+
+    Args:
+        is_news: the first refusal of this client for a while, worth a record.
+    """
+
+    def __init__(
+        self, message: str, *, remedy: str = "", retry_after_s: int = 1, is_news: bool = True
+    ) -> None:
+        super().__init__(message, remedy=remedy, retry_after_s=retry_after_s)
+        self.is_news = is_news
 
 
 class LedgerUnavailable(UnavailableError):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -143,6 +144,22 @@ def test_two_workers_share_the_work_and_sum_their_metrics(settings: Settings) ->
         assert total == 40
         assert "bentoml_service" not in text
         assert httpx.get(f"{url}/health").json()["status"] == "ok"
+
+
+def test_half_sent_headers_are_cut_off_while_others_are_answered(settings: Settings) -> None:
+    headers = {"authorization": f"Bearer {a_token(settings)}"}
+    with served(settings) as (_, url), httpx.Client(headers=headers) as client:
+        slow = [socket.create_connection(("127.0.0.1", settings.api_port)) for _ in range(20)]
+        for each in slow:
+            each.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\nauthori")
+        began = time.monotonic()
+        while time.monotonic() - began < 10:  # seconds, as promised
+            assert client.post(f"{url}/predict", json=a_transaction()).status_code == 200
+        for each in slow:
+            each.setblocking(False)
+            assert each.recv(4096).startswith(b"HTTP/1.1 408 ")
+            assert each.recv(4096) == b""  # the other side hung up
+            each.close()
 
 
 def test_sigterm_under_load_answers_whatever_it_decided(settings: Settings) -> None:
