@@ -5,17 +5,16 @@ is elementwise numpy on whole arrays, so the offline frame (millions of events) 
 online path (a micro-batch) run the very same instructions on the very same integers.
 """
 
-import datetime as dt
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, Literal, NamedTuple, Protocol
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraud.domain.aggregates import Aggregate
+from fraud.domain.time_zones import utc_offset_us, utc_offsets_us
 from fraud.domain.windows import DAY_US, HOUR_US
 
 Floats = NDArray[np.float64]
@@ -195,17 +194,35 @@ class Category(Feature):
 
 @dataclass(frozen=True)
 class Calendar(Feature):
-    """Local calendar of the event: hour (0-23), weekday (Monday 0), weekend or night flag."""
+    """Local calendar of the event: hour (0-23), weekday (Monday 0), weekend or night flag.
+
+    Attributes:
+        part: which of them.
+        zone: time zone (IANA) of events that name none.
+        field: text field in which an event may name its own; none if empty.
+    """
 
     part: Literal["hour", "weekday", "is_weekend", "is_night"] = "hour"
     zone: str = "UTC"
+    field: str = ""
 
     @property
     def name(self) -> str:
         return {"hour": "local_hour", "weekday": "local_weekday"}.get(self.part, self.part)
 
+    @property
+    def description(self) -> str:
+        what = {
+            "hour": "Hour of the day, 0 to 23",
+            "weekday": "Day of the week, Monday 0",
+            "is_weekend": "1 on Saturday and Sunday, else 0",
+            "is_night": "1 before 07:00, else 0",
+        }[self.part]
+        whose = f"the event's {self.field.replace('_', ' ')}, else {self.zone}"
+        return f"{what}, in {whose if self.field else self.zone}."
+
     def finish(self, inputs: Inputs) -> Floats:
-        local_us = inputs.time_us() + _utc_offset_us(inputs.time_us(), self.zone)
+        local_us = inputs.time_us() + self._offset_us(inputs)
         if self.part in ("hour", "is_night"):
             hour = local_us // HOUR_US % 24
             value = hour if self.part == "hour" else (hour <= 6)
@@ -214,15 +231,7 @@ class Calendar(Feature):
             value = weekday if self.part == "weekday" else (weekday >= 5)
         return value.astype(np.float64)
 
-
-def _utc_offset_us(time_us: Ints, zone: str) -> Ints:
-    """The zone's offset from UTC at each time; looked up once per hour that occurs."""
-    if zone == "UTC":
-        return np.zeros_like(time_us)
-    hours, inverse = np.unique(time_us // HOUR_US, return_inverse=True)
-    zone_info = ZoneInfo(zone)
-    offsets = [
-        dt.datetime.fromtimestamp(int(hour) * 3600, tz=zone_info).utcoffset() or dt.timedelta(0)
-        for hour in hours
-    ]
-    return np.array([offset // dt.timedelta(microseconds=1) for offset in offsets])[inverse]
+    def _offset_us(self, inputs: Inputs) -> Ints:
+        if not self.field:
+            return utc_offset_us(inputs.time_us(), self.zone)
+        return utc_offsets_us(inputs.time_us(), inputs.text(self.field), self.zone)
