@@ -6,12 +6,13 @@ from functools import cache
 import numpy as np
 
 from feature_store.inputs import ColumnInputs, finish
-from feature_store.online import EntityState, Layout
+from feature_store.online import PLACE, EntityState, Layout
 from feature_store.plan import entity_plans
 from fraud.domain.aggregates import NONE, Aggregate, LastValue
 from fraud.domain.event import Event, field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log, quantised_log_of
 from fraud.domain.fraud_type import FraudType
+from fraud.domain.places import LATITUDE, LONGITUDE, place_id
 from fraud.types.registry import fraud_type
 
 
@@ -28,12 +29,25 @@ class TypeLayout:
             {field for layout in self.entities.values() for field, _ in layout.plan.distinct}
             | {field for layout in self.entities.values() for field in layout.plan.last_fields}
         )
+        self.has_places = any(layout.plan.has_place for layout in self.entities.values())
         self.changed = sorted({a.field for a in fraud_type.aggregates if isinstance(a, LastValue)})
         self.place = {aggregate: n for n, aggregate in enumerate(fraud_type.aggregates)}
         self.places = {
             name: [self.place[aggregate] for aggregate in layout.plan.aggregates]
             for name, layout in self.entities.items()
         }
+
+    def ids(self, event: Event) -> dict[str, int]:
+        """What states remember of an event's fields, each as int64, NONE where null."""
+        fields = event.fields
+        found = {field: value_id(fields[field]) for field in self.identified}
+        if self.has_places:
+            north, east = fields[LATITUDE], fields[LONGITUDE]
+            if north is None or east is None:
+                found[PLACE] = NONE
+            else:
+                found[PLACE] = place_id(float(north), float(east))
+        return found
 
     def keys(self, event: Event) -> dict[str, str]:
         """Entity name to state key, for the entities the event has."""
@@ -78,8 +92,8 @@ class BatchFeatures:
 
     def observe(self, event: Event, keys: Mapping[str, str]) -> None:
         """Note what the event's entities had shown before, then add the event to them."""
-        layout, fields = self._layout, event.fields
-        ids = {field: value_id(fields[field]) for field in layout.identified}
+        layout = self._layout
+        ids = layout.ids(event)
         row = [NONE] * len(layout.place)
         amounts = tile_amounts(event.amount_minor, quantised_log_of(event.amount_minor))
         event_id = text_id(event.transaction_id)
@@ -123,11 +137,9 @@ def _numbers(events: Sequence[Event], field: str) -> Floats:
 
 
 def _texts(events: Sequence[Event], field: str) -> Texts:
-    values: list[str] = []
+    values: dict[str, int] = {}
     codes = []
     for event in events:
         value = event.fields[field]
-        if value is not None:
-            values.append(str(value))
-        codes.append(-1 if value is None else len(values) - 1)
-    return Texts(np.array(codes, np.int64), values)
+        codes.append(-1 if value is None else values.setdefault(str(value), len(values)))
+    return Texts(np.array(codes, np.int64), list(values))

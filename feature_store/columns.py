@@ -1,6 +1,7 @@
 """A history as integer columns: what the offline kernels and the replay both start from."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from fraud.domain.errors import ContractError
 from fraud.domain.event import field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
+from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
 
 T = TypeVar("T")
 
@@ -84,6 +86,11 @@ class History:
             ids = np.array([*(text_id(value) for value in texts.values), NONE], np.int64)
             self._value_ids[field] = ids[texts.codes]
         return self._value_ids[field]
+
+    @cached_property
+    def place_ids(self) -> Ints:
+        """Where each event happened, as the int64 that `LastPlace` keeps."""
+        return place_ids(self.numbers[LATITUDE], self.numbers[LONGITUDE])
 
     def inputs(self, rows: Ints, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
         """What features of these rows are finished from; columns are taken when asked for."""

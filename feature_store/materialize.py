@@ -14,7 +14,7 @@ from itertools import islice
 import pandas as pd
 from psycopg2.extensions import cursor as Cursor
 
-from feature_store.batch import TypeLayout, tile_amounts, type_layout, value_id
+from feature_store.batch import TypeLayout, tile_amounts, type_layout
 from feature_store.columns import History
 from feature_store.online import EntityState
 from feature_store.replay import Replay, Replayed
@@ -148,5 +148,5 @@ def _add(layout: TypeLayout, state: EntityState, late: TailEvent) -> None:
         event.event_time_us,
         text_id(event.transaction_id),
         tile_amounts(event.amount_minor, quantised_log_of(event.amount_minor)),
-        {field: value_id(event.fields[field]) for field in layout.identified},
+        layout.ids(event),
     )

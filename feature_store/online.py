@@ -4,6 +4,7 @@ A state is what an entity has shown so far, cut to what its windows can still re
 kept as bytes; decoding, reading, adding an event and encoding cost tens of microseconds.
 """
 
+import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
@@ -17,13 +18,22 @@ from fraud.domain.aggregates import (
     FirstTime,
     FraudTime,
     LabelSum,
+    LastPlace,
+    LastPlaceTime,
     LastTime,
     LastValue,
     Lifetime,
     MaturedSum,
     TileSum,
 )
+from fraud.domain.errors import StateUnavailable
 from fraud.domain.windows import LATENESS_HOPS, Window
+
+PLACE = "place"
+"""Under which name an event's place stands among its values."""
+
+STATE_VERSION = 1
+"""Raised when the encoding of states changes."""
 
 AmountColumns = Mapping[str, int]
 """What an event adds to each tile column: count, amount, log, log_sq."""
@@ -40,6 +50,22 @@ class _WindowRead:
         self.targets = targets
 
 
+_TAG_SIZE = 4
+
+
+def _tag(plan: EntityPlan) -> bytes:
+    """The first bytes of every state of a plan: what it remembers, as a short hash."""
+    tiers = [
+        [(tier.hop_us, tier.columns, tier.reach_us) for tier in each]
+        for each in (plan.tiers, plan.label_tiers)
+    ]
+    fields = [field for field, _ in plan.distinct], plan.last_fields
+    kept = plan.has_place, plan.has_outcomes, plan.uses_labels
+    limits = LATENESS_HOPS, DISTINCT_MEMORY, OUTCOME_MEMORY
+    content = (STATE_VERSION, plan.entity.fields, tiers, fields, kept, limits)
+    return hashlib.blake2b(repr(content).encode(), digest_size=_TAG_SIZE).digest()
+
+
 class Layout:
     """Where in a state each aggregate of a plan is read from; made once per plan."""
 
@@ -52,6 +78,7 @@ class Layout:
             return [(c, place[a]) for c, a in enumerate(sums) if a in place]
 
         self.plan = plan
+        self.tag = _tag(plan)
         self.size = len(plan.aggregates)
         self.tiers = [
             [_WindowRead(window, targets(tier, window)) for window in tier.windows]
@@ -74,6 +101,8 @@ class Layout:
                 ("first_us", FirstTime(name)),
                 ("latest_fraud_us", FraudTime(name, "latest")),
                 ("earliest_fraud_us", FraudTime(name, "earliest")),
+                ("place", LastPlace(name)),
+                ("place_us", LastPlaceTime(name)),
             )
             if aggregate in place
         ]
@@ -140,6 +169,9 @@ class EntityState:
     Args:
         layout: what must be remembered and where it is read from.
         encoded: bytes of `encode`, or None for an entity never seen.
+
+    Raises:
+        StateUnavailable: the bytes were written for a plan that remembers something else.
     """
 
     __slots__ = (
@@ -156,13 +188,15 @@ class EntityState:
         "outcome_fraud",
         "outcome_ids",
         "outcome_us",
+        "place",
+        "place_us",
         "tiers",
     )
 
     def __init__(self, layout: Layout, encoded: bytes | None = None) -> None:
         plan = layout.plan
         self.layout = layout
-        reader = Reader(encoded) if encoded is not None else None
+        reader = _reader(layout, encoded) if encoded is not None else None
         scalars = reader.integers() if reader else [0, NONE, NONE, NONE, NONE, NONE]
         self.count = scalars[0]
         self.latest_us, self.first_us, self.last_us = scalars[1:4]
@@ -175,6 +209,8 @@ class EntityState:
         self.last_values: list[int] = (
             reader.integers() if reader else [NONE] * len(plan.last_fields)
         )
+        with_place = reader.integers() if reader and plan.has_place else []
+        self.place, self.place_us = with_place or (NONE, NONE)
         with_outcomes = reader if plan.has_outcomes else None
         self.outcome_ids: list[int] = with_outcomes.integers() if with_outcomes else []
         self.outcome_us: list[int] = with_outcomes.integers() if with_outcomes else []
@@ -191,11 +227,13 @@ class EntityState:
             writer.integers(ids)
             writer.integers(seen_us)
         writer.integers(self.last_values)
+        if self.layout.plan.has_place:
+            writer.integers([self.place, self.place_us] if self.place != NONE else [])
         if self.layout.plan.has_outcomes:
             writer.integers(self.outcome_ids)
             writer.integers(self.outcome_us)
             writer.integers(self.outcome_fraud)
-        return writer.getvalue()
+        return self.layout.tag + writer.getvalue()
 
     def read(self, now_us: int) -> list[int]:
         """The plan's aggregates, in order, for an event at `now_us` that comes next."""
@@ -255,6 +293,8 @@ class EntityState:
         for place, field in enumerate(plan.last_fields):
             if values[field] != NONE:
                 self.last_values[place] = values[field]
+        if plan.has_place and values[PLACE] != NONE:
+            self.place, self.place_us = values[PLACE], time_us
         if plan.has_outcomes:
             self.outcome_ids.append(event_id)
             self.outcome_us.append(time_us)
@@ -286,6 +326,17 @@ class EntityState:
         for place, known in enumerate(self.outcome_ids):
             if known == event_id:
                 self.outcome_fraud[place] = 1
+
+
+def _reader(layout: Layout, encoded: bytes) -> Reader:
+    if not encoded.startswith(layout.tag):
+        name = layout.plan.entity.name
+        raise StateUnavailable(
+            f"The state of a {name} was written for other features than those of this code.",
+            remedy="Run the pipeline: it rebuilds the online states.",
+            retry_after_s=60,
+        )
+    return Reader(encoded[_TAG_SIZE:])
 
 
 def _remember(ids: list[int], seen_us: list[int], value: int, now_us: int) -> None:

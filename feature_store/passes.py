@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from feature_store import kernels
+from feature_store import kernels, place_kernels
 from feature_store.columns import History
 from feature_store.plan import EntityPlan, Tier
 from fraud.domain.aggregates import (
@@ -13,6 +13,8 @@ from fraud.domain.aggregates import (
     FirstTime,
     FraudTime,
     LabelSum,
+    LastPlace,
+    LastPlaceTime,
     LastTime,
     LastValue,
     Lifetime,
@@ -52,7 +54,7 @@ class EntityPass:
             found |= self._tile_sums(tier)
         for tier in self._plan.label_tiers:
             found |= self._label_sums(tier)
-        found |= self._distinct_sums() | self._lasts() | self._fraud_times()
+        found |= self._distinct_sums() | self._lasts() | self._places() | self._fraud_times()
         if self._plan.has_outcomes:
             found |= self._matured_sums()
         return {aggregate: found[aggregate] for aggregate in self._plan.aggregates}
@@ -147,6 +149,14 @@ class EntityPass:
             kernels.last_values(self._starts, self._history.value_ids(field)[self.order], previous)
             found[LastValue(self._name, field)] = previous
         return found
+
+    def _places(self) -> dict[Aggregate, Ints]:
+        if not self._plan.has_place:
+            return {}
+        out = np.empty((2, len(self.order)), np.int64)
+        places = self._history.place_ids[self.order]
+        place_kernels.last_places(self._starts, self._time_us, places, out)
+        return {LastPlace(self._name): out[0], LastPlaceTime(self._name): out[1]}
 
 
 def _lengths(windows: tuple[Window, ...]) -> Ints:

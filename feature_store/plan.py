@@ -12,6 +12,8 @@ from fraud.domain.aggregates import (
     DistinctSum,
     FraudTime,
     LabelSum,
+    LastPlace,
+    LastPlaceTime,
     LastValue,
     MaturedSum,
     TileColumn,
@@ -51,6 +53,7 @@ class EntityPlan:
         label_tiers: sums over fraud labels, by tile length.
         distinct: fields whose recent values are remembered, each with its windows.
         last_fields: fields whose last value is remembered.
+        has_place: whether the last position is remembered.
         has_outcomes: whether the outcomes of the last events are remembered.
         maturity_us: when an outcome counts as mature.
     """
@@ -61,6 +64,7 @@ class EntityPlan:
     label_tiers: tuple[Tier, ...]
     distinct: tuple[tuple[str, tuple[Window, ...]], ...]
     last_fields: tuple[str, ...]
+    has_place: bool
     has_outcomes: bool
     maturity_us: int
 
@@ -102,6 +106,7 @@ def _entity_plan(entity: Entity, fraud_type: FraudType) -> EntityPlan:
         label_tiers=_tiers((a.window, "count") for a in mine if isinstance(a, LabelSum)),
         distinct=tuple((field, tuple(windows)) for field, windows in distinct.items()),
         last_fields=tuple(dict.fromkeys(a.field for a in mine if isinstance(a, LastValue))),
+        has_place=any(isinstance(a, LastPlace | LastPlaceTime) for a in mine),
         has_outcomes=any(isinstance(a, MaturedSum) for a in mine),
         maturity_us=fraud_type.maturity_us,
     )

@@ -95,6 +95,7 @@ class _EntityReplay:
         self._label_tiers = [self._label_tier(tier) for tier in plan.label_tiers]
         self._distinct = [self._recent(field) for field, _ in plan.distinct]
         self._last_values = [self._last(field) for field in plan.last_fields]
+        self._places = self._last_place() if plan.has_place else None
         self._outcomes = self._last_outcomes(event_ids) if plan.has_outcomes else None
 
     def state(self, group: int) -> EntityState:
@@ -109,6 +110,8 @@ class _EntityReplay:
             tier.sums = [lists.of(group, column + 1) for column in range(len(tier.sums))]
         state.distinct = [(lists.of(group, 0), lists.of(group, 1)) for lists in self._distinct]
         state.last_values = [values[group] for values in self._last_values]
+        if self._places is not None:
+            state.place, state.place_us = (column[group] for column in self._places)
         if self._outcomes is not None:
             state.outcome_ids, state.outcome_us, state.outcome_fraud = (
                 self._outcomes.of(group, column) for column in range(3)
@@ -182,6 +185,14 @@ class _EntityReplay:
         last[self._group[known]] = values[known]  # of equal indices the last one stays
         found: list[int] = last.tolist()
         return found
+
+    def _last_place(self) -> tuple[list[int], list[int]]:
+        places = self._history.place_ids[self._order]
+        known = np.flatnonzero(places != NONE)
+        last, seen_us = np.full(self.count, NONE), np.full(self.count, NONE)
+        last[self._group[known]] = places[known]  # of equal indices the last one stays
+        seen_us[self._group[known]] = self._time_us[known]
+        return last.tolist(), seen_us.tolist()
 
     def _last_outcomes(self, event_ids: Ints) -> _Lists:
         last = np.flatnonzero(_from_end(self._group) < OUTCOME_MEMORY)

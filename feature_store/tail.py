@@ -7,7 +7,7 @@ import pandas as pd
 from psycopg2.extensions import cursor as Cursor
 
 from feature_store.schema import empty_frame
-from fraud.domain.event import Event, from_us, to_us
+from fraud.domain.event import Event, field_kinds, from_us, to_us
 from fraud.domain.fraud_type import FraudType
 
 _EVENTS = """
@@ -32,8 +32,10 @@ class TailEvent(NamedTuple):
 def tail_events(cursor: Cursor, fraud_type: FraudType, after_seq: int) -> list[TailEvent]:
     """The events the ledger observed after `after_seq`, in observation order."""
     cursor.execute(_EVENTS, (fraud_type.name, after_seq))
+    # A field the type gained after an event was decided is null in it.
+    unknown = dict.fromkeys(field_kinds(fraud_type.transaction))
     return [
-        TailEvent(seq, seen, Event(fraud_type.name, each, to_us(happened), minor, fields))
+        TailEvent(seq, seen, Event(fraud_type.name, each, to_us(happened), minor, unknown | fields))
         for each, seq, happened, seen, minor, fields in cursor
     ]
 

@@ -76,11 +76,25 @@ class FirstTime:
 class LastValue:
     """A field of the entity's last observed event that had one: as int64, or NONE.
 
-    Text becomes its 64-bit hash, a coordinate its millionths of a degree.
+    A text becomes its 64-bit hash.
     """
 
     entity: str
     field: str
+
+
+@dataclass(frozen=True, order=True)
+class LastPlace:
+    """Where the entity's last observed event that says so happened, packed, or NONE."""
+
+    entity: str
+
+
+@dataclass(frozen=True, order=True)
+class LastPlaceTime:
+    """Event time (us) of that event, or NONE."""
+
+    entity: str
 
 
 @dataclass(frozen=True, order=True)
@@ -108,6 +122,8 @@ Aggregate = (
     | LastTime
     | FirstTime
     | LastValue
+    | LastPlace
+    | LastPlaceTime
     | MaturedSum
     | FraudTime
 )

@@ -14,6 +14,7 @@ FraudError
 |   +-- Overloaded           more requests wait than can be answered in time
 |   +-- RateLimited          this client asks more often than it may
 |   +-- LedgerUnavailable    the system of record does not answer
+|   +-- StateUnavailable     states were written for other features and wait to be rebuilt
 |   +-- ModelUnavailable     no champion could be loaded
 +-- BundleError              a model bundle must not be served
 +-- ContractError            features, state or data break the feature contract
@@ -120,6 +121,10 @@ class RateLimited(UnavailableError):
 
 class LedgerUnavailable(UnavailableError):
     """The system of record does not answer."""
+
+
+class StateUnavailable(UnavailableError):
+    """An entity's state was written for other features and waits to be rebuilt."""
 
 
 class ModelUnavailable(UnavailableError):

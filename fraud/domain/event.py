@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 
 from fraud.domain.errors import InvalidField
+from fraud.domain.time_zones import known_zone
 
 MAX_AMOUNT = 99_999_999.99
 """Largest amount in major units: what DECIMAL(10,2) holds."""
@@ -70,6 +78,39 @@ Timestamp = Annotated[dt.datetime, BeforeValidator(_parse_timestamp)]
 
 Money = Annotated[float, BeforeValidator(_whole_cents), Field(ge=0, le=MAX_AMOUNT)]
 """Major units with at most two decimals."""
+
+
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+"""Degrees north, WGS 84."""
+
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+"""Degrees east, WGS 84."""
+
+TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_zone)]
+"""Name of an IANA time zone."""
+
+
+@dataclass(frozen=True)
+class TogetherWith:
+    """Demands that a field is sent together with another one, declared before it.
+
+    The field itself needs `validate_default=True`, so that its absence is looked at as well.
+
+    Attributes:
+        field: name of the other one.
+    """
+
+    field: str
+
+    def __call__(self, value: float | None, info: ValidationInfo) -> float | None:
+        """Give the value back.
+
+        Raises:
+            ValueError: only one of the two is null.
+        """
+        if self.field in info.data and (info.data[self.field] is None) != (value is None):
+            raise ValueError(f"must be sent together with {self.field}, or neither of them")
+        return value
 
 
 class TransactionBase(BaseModel):

@@ -12,6 +12,7 @@ from fraud.domain.aggregates import DISTINCT_MEMORY, OUTCOME_MEMORY, Aggregate
 from fraud.domain.errors import ContractError
 from fraud.domain.event import Scalar, TransactionBase, entity_key, field_kinds
 from fraud.domain.features import Feature
+from fraud.domain.places import EARTH_RADIUS_M, FASTEST_KMH, LEAST_ELAPSED_US
 from fraud.domain.policy import Costs, Thresholds
 from fraud.domain.rules import Rule
 from fraud.domain.windows import LATENESS_HOPS, parse_duration
@@ -115,6 +116,9 @@ class FraudType:
             "lateness_hops": LATENESS_HOPS,
             "outcome_memory": OUTCOME_MEMORY,
             "distinct_memory": DISTINCT_MEMORY,
+            "earth_radius_m": EARTH_RADIUS_M,
+            "least_elapsed_us": LEAST_ELAPSED_US,
+            "fastest_kmh": FASTEST_KMH,
             "maturity": self.maturity,
             "fields": field_kinds(self.transaction),
             "entities": [dataclasses.asdict(entity) for entity in self.entities],

@@ -2,9 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from fraud.domain.event import Identifier, TransactionBase
+from fraud.domain.event import (
+    Identifier,
+    Latitude,
+    Longitude,
+    TimeZone,
+    TogetherWith,
+    TransactionBase,
+)
 from fraud.domain.features import Amount, Calendar, Category, Number
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.history import (
@@ -22,6 +29,7 @@ from fraud.domain.history import (
     MaturedFraudShare,
     SecondsSince,
 )
+from fraud.domain.places import DistanceSinceLast, SpeedSinceLast
 from fraud.domain.policy import Costs, Thresholds
 from fraud.domain.rules import Condition, RiskLevel, Rule
 from fraud.domain.windows import Window
@@ -61,6 +69,15 @@ class CreditCardTransaction(TransactionBase):
     used_chip: bool | None = None
     device_id: Identifier | None = Field(default=None, description="Where no card is present.")
     country: CountryCode | None = Field(default=None, description="ISO 3166 alpha-2, merchant's.")
+    latitude: Latitude | None = Field(
+        default=None, description="Degrees north of the terminal, or of the device if online."
+    )
+    longitude: Annotated[Longitude | None, AfterValidator(TogetherWith("latitude"))] = Field(
+        default=None, validate_default=True, description="Degrees east; with latitude only."
+    )
+    time_zone: TimeZone | None = Field(
+        default=None, description="IANA name of the cardholder's, e.g. 'Europe/Paris'; else UTC."
+    )
 
 
 HOUR, DAY, WEEK, MONTH = Window("1h"), Window("1d"), Window("7d"), Window("30d")
@@ -76,6 +93,7 @@ CREDIT_CARD = FraudType(
         Entity("merchant", ("merchant_id",)),
         Entity("user_merchant", ("user_id", "merchant_id")),
         Entity("user_device", ("user_id", "device_id")),
+        Entity("device", ("device_id",)),
     ),
     features=(
         Amount(),
@@ -84,10 +102,10 @@ CREDIT_CARD = FraudType(
         Number(field="card_present", default=-1.0),
         Number(field="used_chip", default=-1.0),
         Category(field="merchant_category", values=CATEGORIES),
-        Calendar(part="hour"),
-        Calendar(part="weekday"),
-        Calendar(part="is_weekend"),
-        Calendar(part="is_night"),
+        Calendar(part="hour", field="time_zone"),
+        Calendar(part="weekday", field="time_zone"),
+        Calendar(part="is_weekend", field="time_zone"),
+        Calendar(part="is_night", field="time_zone"),
         Count(entity="user", window=HOUR),
         Count(entity="user", window=DAY),
         Count(entity="user", window=WEEK),
@@ -105,6 +123,8 @@ CREDIT_CARD = FraudType(
         DistinctCount(entity="user", of="device_id", window=WEEK),
         Changed(entity="user", of="country"),
         SecondsSince(entity="user", moment="last"),
+        DistanceSinceLast(entity="user"),
+        SpeedSinceLast(entity="user"),
         LifetimeCount(entity="user"),
         FraudLabels(entity="user", window=MONTH),
         MaturedFraudShare(entity="user", k=5),
@@ -131,6 +151,10 @@ CREDIT_CARD = FraudType(
         LifetimeCount(entity="user_merchant"),
         SecondsSince(entity="user_merchant", moment="last"),
         LifetimeCount(entity="user_device"),
+        SecondsSince(entity="user_device", moment="first"),
+        LifetimeCount(entity="device"),
+        SecondsSince(entity="device", moment="first"),
+        DistinctCount(entity="device", of="user_id", window=WEEK),
     ),
     rules=(
         Rule(

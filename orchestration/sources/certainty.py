@@ -43,6 +43,10 @@ def _text_fits(constraint: Constraint, texts: Any) -> Mask:
         fits = pc.and_(fits, pc.match_substring_regex(texts, pattern))
     if constraint.choices:
         fits = pc.and_(fits, pc.is_in(texts, value_set=pa.array(constraint.choices)))
+    if constraint.is_accepted is not None:
+        distinct = texts.unique().drop_null().to_pylist()
+        accepted = pa.array(filter(constraint.is_accepted, distinct), pa.string())
+        fits = pc.and_(fits, pc.is_in(texts, value_set=accepted))
     mask: Mask = pc.fill_null(fits, False).to_numpy(zero_copy_only=False)
     return mask
 

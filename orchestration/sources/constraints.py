@@ -7,15 +7,17 @@ field is marked as not understood, and its rows go through pydantic one by one.
 import datetime as dt
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from fraud.domain.event import Money, Timestamp, TransactionBase
+from fraud.domain.event import Money, Timestamp, TogetherWith, TransactionBase
+from fraud.domain.time_zones import known_zone, zone_names
 
 Kind = Literal["text", "number", "whole", "flag", "money", "moment"]
 
@@ -47,6 +49,8 @@ class Constraint:
         least_length: of a text, in characters.
         most_length: of a text, in characters.
         bounds: `(comparison, number)` a number must satisfy, comparison one of ge gt le lt.
+        is_accepted: what a text must pass besides, by its value alone; None if nothing.
+        together_with: a field that is null where this one is, and only there; none if empty.
         is_understood: whether all demands are held in this object.
     """
 
@@ -59,6 +63,8 @@ class Constraint:
     least_length: int = 0
     most_length: int | None = None
     bounds: list[tuple[str, float]] = field(default_factory=list)
+    is_accepted: Callable[[str], bool] | None = None
+    together_with: str = ""
     is_understood: bool = True
 
 
@@ -108,6 +114,10 @@ def _read_annotation(annotation: Any, found: Constraint) -> None:
 def _read_note(note: Any, found: Constraint) -> None:
     if isinstance(note, BeforeValidator) and id(note.func) in _VALIDATORS:
         found.kind = _VALIDATORS[id(note.func)]
+    elif isinstance(note, AfterValidator) and note.func is known_zone:
+        found.is_accepted = zone_names().__contains__
+    elif isinstance(note, AfterValidator) and isinstance(note.func, TogetherWith):
+        found.together_with = note.func.field
     elif isinstance(note, MinLen):
         found.least_length = note.min_length
     elif isinstance(note, MaxLen):

@@ -108,7 +108,10 @@ class _Door:
         """Problems by position, of the rows that only the model itself can judge."""
         sure = np.ones(len(self.batch), bool)
         for constraint in self.constraints:
-            sure &= surely_accepted(constraint, self.columns[constraint.name])
+            column = self.columns[constraint.name]
+            sure &= surely_accepted(constraint, column)
+            if constraint.together_with:
+                sure &= self.columns[constraint.together_with].is_null == column.is_null
         problems: dict[int, Problem] = {}
         for place in np.flatnonzero(~sure).tolist():
             body = self._body(place)

@@ -7,20 +7,23 @@ plain loops, from its name. It shares no code with the product; be slow here, ne
 import math
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
 UNIT = {"h": 3600 * SECOND, "d": 86_400 * SECOND}
 MATURITY = 7 * 86_400 * SECOND
 YEAR = 366 * 86_400.0
 REMEMBERED = 64
+RADIUS_M = 6_371_008.8
 ENTITIES = {
     "user": ("user_id",),
     "merchant": ("merchant_id",),
     "user_merchant": ("user_id", "merchant_id"),
     "user_device": ("user_id", "device_id"),
+    "device": ("device_id",),
 }
 CATEGORIES = (
     *("grocery", "restaurant", "fuel", "electronics", "clothing", "travel", "entertainment"),
@@ -68,6 +71,18 @@ def hop_of(length: int) -> int:
 
 def log_amount(amount: int) -> int:
     return round(10_000 * math.log1p(amount / 100))
+
+
+def central_angle(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Angle between two places seen from the earth's centre, by Vincenty's formula of 1975."""
+    north, other_north = math.radians(one["latitude"]), math.radians(other["latitude"])
+    east = math.radians(other["longitude"]) - math.radians(one["longitude"])
+    across = math.cos(other_north) * math.sin(east)
+    along = math.cos(north) * math.sin(other_north)
+    along -= math.sin(north) * math.cos(other_north) * math.cos(east)
+    inwards = math.sin(north) * math.sin(other_north)
+    inwards += math.cos(north) * math.cos(other_north) * math.cos(east)
+    return math.atan2(math.hypot(across, along), inwards)
 
 
 class Oracle:
@@ -157,7 +172,8 @@ class Oracle:
         return float(CATEGORIES.index(name)) if name in CATEGORIES else -1.0
 
     def calendar(self, part: str) -> float:
-        moment = datetime.fromtimestamp(self.event.time // SECOND, tz=UTC)
+        zone = self.event.body["time_zone"]
+        moment = datetime.fromtimestamp(self.event.time // SECOND, tz=ZoneInfo(zone or "UTC"))
         return float(
             {
                 "local_hour": moment.hour,
@@ -226,6 +242,26 @@ class Oracle:
         }[moment]
         return YEAR if then is None else max(self.event.time - then, 0) / 1e6
 
+    def placed(self, entity: str) -> Seen | None:
+        placed = [o for o in self.history(entity) if o.body["latitude"] is not None]
+        return placed[-1] if placed else None
+
+    def moved_m(self, entity: str) -> int | None:
+        last = self.placed(entity)
+        if last is None or self.event.body["latitude"] is None:
+            return None
+        return round(RADIUS_M * central_angle(last.body, self.event.body))
+
+    def moved_km(self, entity: str) -> float:
+        moved = self.moved_m(entity)
+        return -1.0 if moved is None else moved / 1000
+
+    def speed_kmh(self, entity: str) -> float:
+        moved, last = self.moved_m(entity), self.placed(entity)
+        if moved is None or last is None:
+            return -1.0
+        return min(moved * 3_600_000 / max(self.event.time - last.time, 60 * SECOND), 10_000.0)
+
     def fraud_labels(self, entity: str, length: str) -> float:
         return self.labels_in(entity, length)
 
@@ -240,7 +276,7 @@ class Oracle:
         return sum(o.transaction_id in known for o in ripe) / len(ripe) if ripe else 0.0
 
 
-_E = "(?P<entity>user_merchant|user_device|user|merchant)"
+_E = "(?P<entity>user_merchant|user_device|user|merchant|device)"
 _W = r"(?P<length>\d+[hd])"
 _D = r"(?:_ago_(?P<delay>\d+[hd]))?"
 FEATURES: list[tuple[str, Any]] = [
@@ -260,6 +296,8 @@ FEATURES: list[tuple[str, Any]] = [
     (f"{_E}_(?P<of>country)_changed", Oracle.changed),
     (f"{_E}_count", Oracle.lifetime),
     (f"{_E}_seconds_since_(?P<moment>last|first|latest_fraud|earliest_fraud)", Oracle.since),
+    (f"{_E}_km_since_last", Oracle.moved_km),
+    (f"{_E}_kmh_since_last", Oracle.speed_kmh),
     (f"{_E}_fraud_labels_{_W}", Oracle.fraud_labels),
     (f"{_E}_label_risk_{_W}", Oracle.label_risk),
     (rf"{_E}_matured_fraud_share_(?P<k>\d+)", Oracle.matured),

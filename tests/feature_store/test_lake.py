@@ -41,6 +41,9 @@ def events(
         "used_chip": True,
         "device_id": None,
         "country": "US",
+        "latitude": None,
+        "longitude": None,
+        "time_zone": None,
     }
     return pd.DataFrame({**columns, **fields}, index=range(count))
 

@@ -14,6 +14,14 @@ from tests.feature_store.oracle import Known, Log, Oracle, Seen
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 START = 1_774_000_000 * 1_000_000  # 2026-03-20, nine days before DST begins in Europe
 STEPS = (0, 1, 299_999_999, 300_000_000, HOUR - 1, HOUR, 11 * HOUR, DAY, 6 * DAY, 15 * DAY)
+PLACES = (  # both poles, antipodes, both sides of the date line, a decimetre apart
+    *((90.0, 0.0), (-90.0, 45.0), (0.0, 0.0), (0.0, 180.0), (0.0, -180.0), (12.0, 179.999)),
+    *((12.0, -179.999), (48.858222, 2.2945), (48.858223, 2.2945), (-48.858222, -177.7055)),
+)
+ZONES = (  # DST in the north, in the south, by half an hour, in Ramadan, and never
+    *("Europe/Paris", "America/Santiago", "Australia/Lord_Howe", "Africa/Casablanca"),
+    *("Asia/Kathmandu", "Pacific/Kiritimati"),
+)
 AMOUNTS = (0, 1, 99, 100, 12_345, 9_999_999_999)
 
 
@@ -39,6 +47,7 @@ def a_log(seed: int, size: int = 60) -> Log:
 
 def a_body(rng: random.Random) -> dict[str, object]:
     """Fields of a card payment, often null, from few values."""
+    place = rng.choice((None, *PLACES))
     return {
         "user_id": rng.choice("AB"),
         "merchant_id": rng.choice("XYZ"),
@@ -49,6 +58,9 @@ def a_body(rng: random.Random) -> dict[str, object]:
         "used_chip": rng.choice((None, True, False)),
         "device_id": rng.choice((None, "d1", "d2")),
         "country": rng.choice((None, "US", "FR")),
+        "latitude": None if place is None else place[0],
+        "longitude": None if place is None else place[1],
+        "time_zone": rng.choice((None, None, *ZONES)),
     }
 
 

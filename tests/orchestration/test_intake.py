@@ -12,6 +12,7 @@ from rich.console import Console
 
 from feature_store.lake import Lake
 from feature_store.observation import day_start_us
+from feature_store.tail import tail_events
 from fraud.domain.errors import InvalidField, SettingsError
 from fraud.domain.event import field_kinds, from_us
 from fraud.domain.label import Label
@@ -176,6 +177,24 @@ def test_what_the_service_decided_comes_first_and_keeps_its_numbers(
     known = replace_labels(source, CREDIT_CARD, lake, refused, NOW, DAYS, labels)
     assert (known.labels_served, known.labels, known.labels_duplicate) == (1, 0, 1)
     assert lake.labels(CREDIT_CARD)["seq"].tolist() == [ten + DAY_US + 1]
+
+
+def test_a_field_gained_since_is_null_in_what_the_service_decided_before(
+    ledger_pool: ConnectionPool,
+) -> None:
+    seq = day_start_us(DAYS[0])
+    fields = {"user_id": "u", "merchant_id": "m", "merchant_category": "fuel"}
+    with ledger_pool.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO transactions (transaction_id, timestamp, amount, user_id, merchant_id,"
+            " fraud_type, seq, observed_at, amount_minor, body_digest, fields)"
+            " VALUES ('old', %s, 10, 'u', 'm', 'credit_card', %s, %s, 1000, '', %s)",
+            (from_us(seq).replace(tzinfo=None), seq, from_us(seq), json.dumps(fields)),
+        )
+        (event,) = tail_events(cursor, CREDIT_CARD, seq - 1)
+    assert dict(event.event.fields) == dict.fromkeys(field_kinds(CREDIT_CARD.transaction)) | fields
+    (back,) = served_events(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[0]).itertuples()
+    assert pd.isna(back.latitude)
 
 
 def test_labels_that_say_nothing_usable_are_refused(lake: Lake) -> None:

@@ -56,7 +56,8 @@ class Simulated:
     Attributes:
         transactions: `transaction_id, event_time, observed_at, amount, user_id, merchant_id,
             merchant_category, distance_from_home_km, foreign_transaction, card_present, used_chip,
-            device_id, country`; sorted by `observed_at`, whose date is in the range.
+            device_id, country, latitude, longitude`; sorted by `observed_at`, whose date is in
+            the range.
         labels: `transaction_id, is_fraud, reported_at, source`; sorted by `reported_at`, whose
             date is in the range, so some are about transactions before it.
         truth: `transaction_id, is_fraud, scenario` (`Scenario`) for each row of `transactions`.

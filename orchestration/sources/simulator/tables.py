@@ -10,6 +10,7 @@ import pandas as pd
 from orchestration.sources.simulator.day import NO_DEVICE, Transactions
 from orchestration.sources.simulator.labels import Source
 from orchestration.sources.simulator.parameters import CreditCardSimulation, Scenario
+from orchestration.sources.simulator.places import payments
 from orchestration.sources.simulator.population import CATEGORIES, COUNTRIES, Ints, Population
 
 Strings = npt.NDArray[np.object_]
@@ -32,6 +33,7 @@ def transactions_table(
 ) -> pd.DataFrame:
     """The transactions as the outside world sees them, in the order given."""
     country = world.merchant_country[rows.merchant]
+    north, east = payments(parameters, world, rows)
     return pd.DataFrame(
         {
             "transaction_id": ids,
@@ -47,6 +49,8 @@ def transactions_table(
             "used_chip": rows.used_chip,
             "device_id": _devices(rows.device),
             "country": _objects(COUNTRIES)[country],
+            "latitude": north,
+            "longitude": east,
         }
     )
 

@@ -77,6 +77,12 @@ def test_timestamps_become_utc(stamp: str, utc: str) -> None:
         ("foreign_transaction", "yes"),
         ("foreign_transaction", 1),
         ("country", "usa"),
+        ("latitude", -90.5),
+        ("longitude", 180.5),
+        ("time_zone", "Mars/Base"),
+        ("time_zone", "europe/paris"),
+        ("time_zone", "localtime"),
+        ("time_zone", ""),
         ("timestamp", "yesterday"),
         ("timestamp", 1_700_000_000),
         ("timestamp", "1999-12-31T23:59:59Z"),
@@ -88,6 +94,15 @@ def test_bad_values_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(ValidationError) as caught:
         CreditCardTransaction.model_validate(a_body(**{field: value}))
     assert caught.value.errors()[0]["loc"][0] == field
+
+
+@pytest.mark.parametrize("half", ["latitude", "longitude"])
+def test_half_a_position_is_refused(half: str) -> None:
+    with pytest.raises(ValidationError, match="together with latitude") as caught:
+        CreditCardTransaction.model_validate(a_body(**{half: 1.0}))
+    assert [error["loc"] for error in caught.value.errors()] == [("longitude",)]
+    whole = an_event(latitude=-90.0, longitude=180.0, time_zone="Europe/Paris").fields
+    assert (whole["latitude"], whole["longitude"]) == (-90.0, 180.0)
 
 
 def test_an_event_may_not_come_from_the_future() -> None:

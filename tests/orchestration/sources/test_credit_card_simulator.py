@@ -85,6 +85,8 @@ def test_columns_are_what_the_next_stage_reads(month: Simulated) -> None:
         "used_chip": "bool",
         "device_id": "object",
         "country": "object",
+        "latitude": "float64",
+        "longitude": "float64",
     }
     assert table["transaction_id"].is_unique
     assert table["transaction_id"].str.len().max() <= 50
@@ -249,6 +251,8 @@ def test_no_single_column_separates(month: Simulated) -> None:
         "used_chip": table["used_chip"],
         "hour": table["event_time"].dt.hour,
         "hours_from_noon": (table["event_time"].dt.hour - 12).abs(),
+        "latitude": table["latitude"],
+        "longitude": table["longitude"],
         "lag_s": (table["observed_at"] - table["event_time"]).dt.total_seconds(),
         "transaction_id": table["transaction_id"].rank(),
     }

@@ -27,6 +27,7 @@ BODY: dict[str, Any] = {
     "merchant_id": "m1",
     "merchant_category": "grocery",
 }
+OPTIONAL = ("country", "device_id", "distance_from_home_km", "latitude", "longitude", "time_zone")
 GONE = object()
 
 
@@ -98,13 +99,16 @@ _BODIES = st.fixed_dictionaries(
         "used_chip": _maybe(_FLAGS),
         "device_id": _maybe(_TEXTS),
         "country": _maybe(_TEXTS),
+        "latitude": _maybe(_NUMBERS),
+        "longitude": _maybe(_NUMBERS),
+        "time_zone": _maybe(st.one_of(st.sampled_from(["Europe/Paris", "UTC"]), _TEXTS)),
     }
 )
 # Of a random body nearly every one is refused: most tries change two fields of a good one.
 _NEAR_MISSES = st.builds(
     lambda body, names: {name: body[name] for name in names},
     _BODIES,
-    st.sets(st.sampled_from([*BODY, "country", "device_id", "distance_from_home_km"]), max_size=2),
+    st.sets(st.sampled_from([*BODY, *OPTIONAL]), max_size=2),
 )
 
 
@@ -153,6 +157,9 @@ def test_rows_of_plain_data_never_need_the_slow_way() -> None:
         "used_chip": None,
         "device_id": "d-1",
         "country": "US",
+        "latitude": 48.85,
+        "longitude": 2.29,
+        "time_zone": "Europe/Paris",
     }
     door = _Door(CREDIT_CARD, batch(full, full | {"device_id": None, "timestamp": GONE}))
     asked: list[object] = []
@@ -216,6 +223,10 @@ def test_demands_that_cannot_be_read_are_left_to_the_model() -> None:
         ({"user_id": "x" * 5000}, ["user_id", "(5002 characters)", "50 characters"]),
         ({"card_present": "maybe"}, ["card_present 'maybe'", "yes or no, 1 or 0"]),
         ({"country": "usa"}, ["country 'usa'"]),
+        ({"latitude": 91.0, "longitude": 0.0}, ["latitude 91.0", "less than or equal to 90"]),
+        ({"latitude": 48.85}, ["longitude must be sent together with latitude"]),
+        ({"longitude": 2.29}, ["longitude 2.29 must be sent together with latitude"]),
+        ({"time_zone": "Mars/Base"}, ["time_zone 'Mars/Base'", "is not an IANA time zone"]),
         ({"timestamp": "05.03.2026"}, ["timestamp '05.03.2026'", "ISO 8601"]),
         ({"timestamp": "1999-12-31"}, ["must not lie before 2000-01-01"]),
         ({"timestamp": "2026-03-05T12:06:00Z"}, ["timestamp", "lies in the future"]),
