@@ -29,7 +29,7 @@ from fraud.ledger.schema import migrate
 from fraud.settings import Settings
 from fraud.types.credit_card import CREDIT_CARD, CreditCardTransaction
 from orchestration.appending import append
-from orchestration.sources.simulated import SimulatedSource
+from orchestration.sources.simulated import card_payments
 from orchestration.sources.simulator.credit_card import CreditCardSimulation, simulate_days
 from orchestration.training.provenance import git_commit
 from orchestration.training.release import manifest_of, release
@@ -62,7 +62,7 @@ class World:
 
     def simulate(self) -> int:
         """Fill the log; returns the number of transactions."""
-        source = SimulatedSource(self._parameters)
+        source = card_payments(self._parameters)
         now = dt.datetime.now(dt.UTC)
         report = append(source, CREDIT_CARD, self._lake, lambda source, rows: None, now)
         return report.rows_accepted

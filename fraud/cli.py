@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fraud.domain.errors import FraudError
+from fraud.domain.errors import FraudError, SettingsError
 from fraud.settings import load_settings
 
 FAILED = 2
@@ -142,19 +142,28 @@ def run_the_pipeline(
     mapping: Annotated[Path | None, typer.Option("--map", help="Its YAML mapping.")] = None,
     first: DayOption = None,
     last: DayOption = None,
+    all_types: Annotated[
+        bool, typer.Option("--all", help="Every fraud type in turn, each from its own source.")
+    ] = False,
 ) -> None:
     """Ingest, compute features, train, compare, and promote a champion."""
+    begin, end = (day.date() if day else None for day in (first, last))
     with clear_errors():
-        from orchestration.pipeline import SourceChoice, run_pipeline
+        from orchestration.pipeline import SourceChoice, run_every_pipeline, run_pipeline
 
-        result = run_pipeline(
-            load_settings(),
-            fraud_type,
-            first=first.date() if first else None,
-            last=last.date() if last else None,
-            source=SourceChoice(kind=source, path=file, mapping=mapping) if source else None,
-        )
-    raise typer.Exit(0 if result.success else 1)
+        if all_types:
+            if source or file or mapping:
+                raise SettingsError(
+                    "One source cannot hold every fraud type.",
+                    remedy="Leave out --source, --file and --map, or name one --fraud-type.",
+                )
+            results = list(run_every_pipeline(load_settings(), first=begin, last=end).values())
+        else:
+            choice = SourceChoice(kind=source, path=file, mapping=mapping) if source else None
+            results = [
+                run_pipeline(load_settings(), fraud_type, first=begin, last=end, source=choice)
+            ]
+    raise typer.Exit(0 if all(result.success for result in results) else 1)
 
 
 @db_app.command("migrate")

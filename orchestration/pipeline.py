@@ -21,12 +21,14 @@ from fraud.ledger.embedded import ledger_url
 from fraud.ledger.schema import migrate
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
+from fraud.types.registry import fraud_types
 from orchestration.automation import pipeline_job_name
 from orchestration.definitions import build_definitions
 from orchestration.display import Display, PipelineResult
 from orchestration.history import holds_files, partitions_start, widen_history
 from orchestration.partitions import range_tags
 from orchestration.resources import SourceKind
+from orchestration.sources.simulated import SIMULATORS
 from orchestration.steps import LOGGER, StepEvent, StepListener, step_logger
 
 
@@ -133,6 +135,36 @@ def run_pipeline(
         display.result.run_id = result.run_id
         display.summary()
     return display.result
+
+
+def run_every_pipeline(
+    settings: Settings,
+    *,
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    today: dt.date | None = None,
+    console: Console | None = None,
+) -> dict[str, PipelineResult]:
+    """Run the whole loop of each fraud type in turn; one that fails does not stop the others.
+
+    Types that have neither a simulator nor ingested files are left out, and said to be.
+
+    Returns:
+        How each run ended, by fraud type.
+    """
+    shown = console or Console()
+    results = {}
+    for name, kind in fraud_types().items():
+        if name not in SIMULATORS and not holds_files(settings, kind):
+            shown.print(f"{kind.title}: left out, because no file was ingested (fraud ingest).")
+            continue
+        results[name] = run_pipeline(
+            settings, name, first=first, last=last, today=today, console=console
+        )
+    for name, result in results.items():
+        ended = "done" if result.success else f"failed: {result.failure}"
+        shown.print(f"{name:<20}{result.seconds:6.0f} s  {ended}", highlight=False)
+    return results
 
 
 def _last_day(settings: Settings, kind: FraudType, source: SourceChoice, today: dt.date) -> dt.date:

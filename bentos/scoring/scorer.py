@@ -225,6 +225,7 @@ class _Batch:
                 request = self._requests[place]
                 records[place] = DecisionRecord(
                     event=request.event,
+                    subject=str(request.event.fields[layout.fraud_type.subject]),
                     seq=seqs[place],
                     observed_at_us=seqs[place],
                     body_digest=request.body_digest,

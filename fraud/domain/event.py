@@ -122,7 +122,10 @@ class TransactionBase(BaseModel):
     timestamp: Timestamp | None = Field(
         default=None, description="When it happened; the time of arrival if absent."
     )
-    amount: Money = Field(description="Major units of the platform's currency.")
+    amount: Money = Field(
+        default=0.0,
+        description="Value at risk, major units of the platform's currency; 0 if nothing is paid.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class Event:
         fraud_type: name of its fraud type.
         transaction_id: unique within the platform.
         event_time_us: when it happened, microseconds UTC.
-        amount_minor: amount in minor units.
+        amount_minor: value at risk in minor units, 0 where nothing is paid.
         fields: the type's own fields by name.
     """
 

@@ -166,6 +166,28 @@ class Number(Feature):
 
 
 @dataclass(frozen=True)
+class AmountShare(Feature):
+    """The event's amount divided by one of its own numbers, e.g. a balance; both major units."""
+
+    default: float = -1.0
+    field: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"amount_share_of_{self.field}"
+
+    @property
+    def description(self) -> str:
+        return f"Amount divided by the {self.field.replace('_', ' ')}."
+
+    def finish(self, inputs: Inputs) -> Floats:
+        whole = inputs.number(self.field)
+        out = np.full(len(whole), self.default)
+        np.divide(inputs.amount_minor() / 100.0, whole, out=out, where=whole > 0)
+        return out
+
+
+@dataclass(frozen=True)
 class Category(Feature):
     """A text field of the event as its place (from 0) in a declared list of values."""
 

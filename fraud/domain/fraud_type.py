@@ -44,6 +44,7 @@ class FraudType:
         name: as used in URLs, tables and files.
         title: for people.
         transaction: the door: the fields of a transaction and what is accepted.
+        subject: the field that says whose case an event is: whom analysts look at.
         entities: whose histories the features look at.
         features: in the order of the model's input.
         rules: conditions that raise the risk whatever the model says.
@@ -56,6 +57,7 @@ class FraudType:
     name: str
     title: str
     transaction: type[TransactionBase]
+    subject: str
     entities: tuple[Entity, ...]
     features: tuple[Feature, ...]
     rules: tuple[Rule, ...]
@@ -66,6 +68,7 @@ class FraudType:
     reviewer_group: str = field(default="fraud-analysts")
 
     def __post_init__(self) -> None:
+        self._check_fields()
         names = self.feature_names
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
@@ -88,6 +91,41 @@ class FraudType:
                         f"{self.name}: rule {rule.code} tests {condition.feature!r}",
                         remedy="Rules test declared features.",
                     )
+
+    def _check_fields(self) -> None:
+        kinds = field_kinds(self.transaction)
+        for name in kinds:
+            default = self.transaction.model_fields[name]
+            # A file's empty cell is null: any other default would let the two doors disagree.
+            if not default.is_required() and default.get_default() is not None:
+                raise ContractError(
+                    f"{self.name}: the field {name} has the default {default.get_default()!r}",
+                    remedy="Require it, or let it be None and give its features a default.",
+                )
+        texts = [name for name, kind in kinds.items() if kind == "text"]
+        for name in (name for entity in self.entities for name in entity.fields):
+            if name not in texts:
+                raise ContractError(
+                    f"{self.name}: {name!r} identifies an entity, but is not a text field",
+                    remedy=f"Text fields are {', '.join(texts)}.",
+                )
+        if (self.subject,) not in [entity.fields for entity in self.entities]:
+            raise ContractError(
+                f"{self.name}: the subject {self.subject!r} is not an entity by itself",
+                remedy=f'Declare Entity("...", ("{self.subject}",)).',
+            )
+        if not self.transaction.model_fields[self.subject].is_required():
+            raise ContractError(
+                f"{self.name}: the subject {self.subject!r} may be missing",
+                remedy="Require it: every event is somebody's.",
+            )
+        for feature in self.features:
+            named = getattr(feature, "field", "") or getattr(feature, "of", "")
+            if named and named not in kinds:
+                raise ContractError(
+                    f"{self.name}: feature {feature.name} reads the field {named!r}",
+                    remedy=f"Declared fields are {', '.join(kinds)}.",
+                )
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:

@@ -20,20 +20,24 @@ ACTIONS: dict[RiskLevel, Action] = {
 
 @dataclass(frozen=True)
 class Costs:
-    """What mistakes cost, to choose thresholds by.
+    """What mistakes cost, to choose thresholds by: a share of the amount and a fixed part.
+
+    A fraud type that moves no money, such as logins, has the fixed parts only.
 
     Attributes:
         review_minor: an analyst's look at one transaction, minor units.
         false_block_share: share of a genuine transaction's amount lost by blocking it.
+        false_block_minor: lost by each genuine transaction blocked, whatever its amount.
         missed_fraud_share: share of a fraudulent transaction's amount lost by approving it.
-        chargeback_fee_minor: fee per missed fraud, minor units.
+        missed_fraud_minor: lost by each missed fraud, whatever its amount, e.g. a fee.
         daily_reviews: transactions the analysts can look at per day.
     """
 
     review_minor: int = 300
     false_block_share: float = 0.10
+    false_block_minor: int = 0
     missed_fraud_share: float = 1.0
-    chargeback_fee_minor: int = 1500
+    missed_fraud_minor: int = 1500
     daily_reviews: int = 100
 
 

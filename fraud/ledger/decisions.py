@@ -26,6 +26,7 @@ class DecisionRecord:
 
     Attributes:
         event: what was decided about.
+        subject: whose case it is; outbox messages about one subject keep their order.
         seq: its observation number.
         observed_at_us: when we saw it, microseconds UTC.
         body_digest: SHA-256 of what was sent, to tell a repetition from a conflict.
@@ -36,6 +37,7 @@ class DecisionRecord:
     """
 
     event: Event
+    subject: str
     seq: int
     observed_at_us: int
     body_digest: bytes
@@ -178,7 +180,6 @@ _DUPLICATE = {"uq_transactions_transaction_id", "uq_decisions_transaction_id"}
 
 def _parameters(record: DecisionRecord) -> dict[str, object]:
     event, decision = record.event, record.decision
-    user_id = event.fields.get("user_id")
     parameters: dict[str, object] = {
         "event_time": from_us(event.event_time_us).isoformat(),
         "amount": f"{event.amount_minor // 100}.{event.amount_minor % 100:02}",
@@ -191,7 +192,7 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
         "feature_values": base64.b64encode(record.feature_values).decode(),
         "schema_hash": record.schema_hash,
         "actor": record.actor,
-        "outbox_key": event.transaction_id if user_id is None else user_id,
+        "outbox_key": record.subject,
     }
     if decision.risk_level > RiskLevel.LOW:
         parameters["alert_type"] = decision.rules[0] if decision.rules else "MODEL_SCORE"

@@ -8,6 +8,7 @@ from fraud.domain.event import (
     Identifier,
     Latitude,
     Longitude,
+    Money,
     TimeZone,
     TogetherWith,
     TransactionBase,
@@ -58,6 +59,7 @@ class CreditCardTransaction(TransactionBase):
     """A card payment as it arrives."""
 
     fraud_type: Literal["credit_card"] = "credit_card"
+    amount: Money = Field(description="Major units of the platform's currency.")
     user_id: Identifier = Field(description="The cardholder.")
     merchant_id: Identifier = Field(description="The merchant or terminal.")
     merchant_category: CategoryName = Field(description="E.g. 'electronics'; any is accepted.")
@@ -88,6 +90,7 @@ CREDIT_CARD = FraudType(
     name="credit_card",
     title="Card payments",
     transaction=CreditCardTransaction,
+    subject="user_id",
     entities=(
         Entity("user", ("user_id",)),
         Entity("merchant", ("merchant_id",)),

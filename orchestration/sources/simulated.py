@@ -1,37 +1,60 @@
-"""Transactions from the simulator: the source of a fresh installation."""
+"""Transactions from the simulators: the source of a fresh installation."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from typing import TypedDict
 
 import pandas as pd
 
 from fraud.settings import Settings
 from orchestration.sources.batch import Batch, Source
-from orchestration.sources.simulator.credit_card import CreditCardSimulation, simulate_days
+from orchestration.sources.simulator import credit_card, world
+from orchestration.sources.simulator.ach import AchSimulation, AchWorld
+from orchestration.sources.simulator.credit_card import CreditCardSimulation
+from orchestration.sources.simulator.world import Simulated, World
 
 PIECE_DAYS = 30
 """Days that are simulated at a time."""
 
 
+class Sizes(TypedDict):
+    """What the settings say about any world."""
+
+    start: dt.date
+    days: int
+    seed: int
+    customers: int
+
+
+SimulateDays = Callable[[dt.date, dt.date], Simulated]
+
+
 class SimulatedSource:
-    """The days of a simulated world; the same world whichever range is asked for."""
+    """The days of a simulated world; the same world whichever range is asked for.
+
+    Args:
+        simulate_days: makes what is seen and reported from one day to another.
+        start: the first day there is.
+        days: how many there are if no range is asked for.
+    """
 
     size: int | None = None
 
-    def __init__(self, parameters: CreditCardSimulation) -> None:
-        self.parameters = parameters
+    def __init__(self, simulate_days: SimulateDays, start: dt.date, days: int) -> None:
+        self._simulate_days = simulate_days
+        self._first = start
+        self._last = start + dt.timedelta(days=days - 1)
 
     @property
     def name(self) -> str:
         return "simulator"
 
     def batches(self, first: dt.date | None = None, last: dt.date | None = None) -> Iterator[Batch]:
-        first = first or self.parameters.start
-        last = last or self.parameters.start + dt.timedelta(days=self.parameters.days - 1)
+        first, last = first or self._first, last or self._last
         transactions_before = labels_before = 0
         while first <= last:
             until = min(first + dt.timedelta(days=PIECE_DAYS - 1), last)
-            simulated = simulate_days(self.parameters, first, until)
+            simulated = self._simulate_days(first, until)
             transactions = simulated.transactions.rename(columns={"event_time": "timestamp"})
             transactions.index = _numbered(transactions, transactions_before)
             labels = simulated.labels
@@ -47,19 +70,44 @@ def _numbered(rows: pd.DataFrame, before: int) -> pd.RangeIndex:
 
 
 def simulated_card_payments(settings: Settings, start: dt.date) -> Source:
-    """The card payments of the world that the settings describe."""
+    """Card payments: two a day for each customer."""
+    merchants = settings.simulator_merchants
+    return card_payments(CreditCardSimulation(**_sizes(settings, start), merchants=merchants))
+
+
+def card_payments(parameters: CreditCardSimulation) -> Source:
+    """The card payments of a world."""
     return SimulatedSource(
-        CreditCardSimulation(
-            start=start,
-            days=settings.history_days,
-            seed=settings.simulator_seed,
-            customers=settings.simulator_customers,
-            merchants=settings.simulator_merchants,
-        )
+        lambda first, last: credit_card.simulate_days(parameters, first, last),
+        parameters.start,
+        parameters.days,
+    )
+
+
+def simulated_transfers(settings: Settings, start: dt.date) -> Source:
+    """ACH entries: about seven a day for every ten customers."""
+    return _source(AchWorld(AchSimulation(**_sizes(settings, start))))
+
+
+def _sizes(settings: Settings, start: dt.date) -> Sizes:
+    return {
+        "start": start,
+        "days": settings.history_days,
+        "seed": settings.simulator_seed,
+        "customers": settings.simulator_customers,
+    }
+
+
+def _source(simulated: World) -> Source:
+    return SimulatedSource(
+        lambda first, last: world.simulate_days(simulated, first, last),
+        simulated.parameters.start,
+        simulated.parameters.days,
     )
 
 
 SIMULATORS: dict[str, Callable[[Settings, dt.date], Source]] = {
-    "credit_card": simulated_card_payments
+    "ach": simulated_transfers,
+    "credit_card": simulated_card_payments,
 }
 """How to simulate each fraud type, by name, from the first day of its history on."""

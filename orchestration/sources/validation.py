@@ -203,7 +203,8 @@ class _Door:
         """The accepted rows in the columns of the event log, but for `seq`."""
         schema = arrow_schema(self.fraud_type, "events")
         rows = pa.array(np.flatnonzero(good))
-        cents = np.where(good, self.columns["amount"].values, 0.0) * 100.0
+        amount = self.columns["amount"]
+        cents = np.where(good & amount.is_typed, amount.values, 0.0) * 100.0
         parts: dict[str, Any] = {
             "transaction_id": self.columns["transaction_id"].values,
             "event_time": pa.array(event_us),

@@ -42,7 +42,7 @@ def recall_at_fpr(score: Floats, is_fraud: Flags, rate: float) -> float:
 def card_precision(
     score: Floats,
     is_fraud: Flags,
-    user_id: NDArray[np.object_],
+    subject: NDArray[np.object_],
     day: Ints,
     k: int = CARDS_PER_DAY,
 ) -> float:
@@ -56,11 +56,12 @@ def card_precision(
     Args:
         score: shape (n,).
         is_fraud: shape (n,).
-        user_id: the customer of each event, shape (n,).
+        subject: the customer of each event, shape (n,); for other fraud types whoever their
+            declaration calls the subject.
         day: number of the day of each event, shape (n,).
         k: customers looked at per day.
     """
-    customers, customer = np.unique(user_id.astype(str), return_inverse=True)
+    customers, customer = np.unique(subject.astype(str), return_inverse=True)
     is_found = np.zeros(len(customers), bool)
     precisions = []
     for today in np.unique(day):
@@ -95,10 +96,11 @@ def cost_per_event(
     is_fraud: Flags, amount_minor: Ints, costs: Costs
 ) -> tuple[Floats, Floats, Floats]:
     """What approving, reviewing and blocking each event would cost, minor units, (n,) each."""
-    missed = amount_minor * costs.missed_fraud_share + costs.chargeback_fee_minor
+    missed = amount_minor * costs.missed_fraud_share + costs.missed_fraud_minor
     approve = np.where(is_fraud, missed, 0.0)
     review = np.full(len(is_fraud), float(costs.review_minor))
-    block = np.where(is_fraud, 0.0, amount_minor * costs.false_block_share)
+    lost = amount_minor * costs.false_block_share + costs.false_block_minor
+    block = np.where(is_fraud, 0.0, lost)
     return approve, review, block
 
 
@@ -135,10 +137,9 @@ def evaluate(
     """All metrics of calibrated probabilities (n,) on a sample, by name."""
     quality = reliability(probability, sample.is_fraud)
     metrics = ranking_metrics(probability, sample.is_fraud)
-    if sample.user_id is not None:
-        metrics["card_precision_100"] = card_precision(
-            probability, sample.is_fraud, sample.user_id, sample.time_us // DAY_US
-        )
+    metrics["card_precision_100"] = card_precision(
+        probability, sample.is_fraud, sample.subject, sample.time_us // DAY_US
+    )
     metrics |= decision_metrics(probability, sample, thresholds, costs)
     metrics |= {
         "expected_calibration_error": quality.expected_error,

@@ -38,7 +38,7 @@ class Sample:
         transaction_id: [n].
         time_us: event times, int64 [n].
         amount_minor: int64 [n].
-        user_id: [n], or None where the fraud type has no users.
+        subject: whose case each event is, as the fraud type declares, [n].
         start: start of the span (included).
         end: end of the span (not included).
         known_as_of: labels reported later were not looked at.
@@ -51,7 +51,7 @@ class Sample:
     transaction_id: NDArray[np.object_]
     time_us: NDArray[np.int64]
     amount_minor: NDArray[np.int64]
-    user_id: NDArray[np.object_] | None
+    subject: NDArray[np.object_]
     start: dt.datetime
     end: dt.datetime
     known_as_of: dt.datetime
@@ -195,7 +195,6 @@ class _Rows:
                 f"known truth, {int(is_fraud.sum())} of them fraud.",
                 remedy="Ingest more days or labels, or choose longer spans.",
             )
-        users = self.frame["user_id"].to_numpy(object) if "user_id" in self.frame else None
         return Sample(
             name=name,
             features=self._features(rows),
@@ -203,7 +202,7 @@ class _Rows:
             transaction_id=ids[rows],
             time_us=self.time_us[rows],
             amount_minor=self.frame["amount_minor"].to_numpy(np.int64)[rows],
-            user_id=None if users is None else users[rows],
+            subject=self.frame[self.fraud_type.subject].to_numpy(object)[rows],
             start=start,
             end=end,
             known_as_of=known_as_of,

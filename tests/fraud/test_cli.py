@@ -169,3 +169,9 @@ def test_help_lists_every_command() -> None:
     _, out, _ = fraud("--help")
     for command in ("run", "serve", "token", "ingest", "pipeline", "bento", "postgres", "audit"):
         assert command in out
+
+
+def test_one_file_cannot_hold_every_fraud_type() -> None:
+    code, _, err = fraud("pipeline", "run", "--all", "--source", "file", "--file", "x.csv")
+    assert code == 2
+    assert "name one --fraud-type" in err

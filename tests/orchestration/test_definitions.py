@@ -9,6 +9,7 @@ import pytest
 
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD
+from fraud.types.registry import fraud_types
 from orchestration.assets.train import spans_of
 from orchestration.automation import jobs
 from orchestration.definitions import build_definitions
@@ -32,7 +33,8 @@ def definitions(settings: Settings) -> dg.Definitions:
 def test_every_definition_can_be_loaded(definitions: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(definitions)
     names = {job.name for job in definitions.resolve_all_job_defs()}
-    assert {"credit_card_pipeline", "credit_card_retraining"} <= names
+    for fraud_type in fraud_types():
+        assert {f"{fraud_type}_pipeline", f"{fraud_type}_retraining"} <= names
 
 
 def test_nothing_is_opened_by_loading_them(definitions: dg.Definitions, settings: Settings) -> None:
@@ -49,7 +51,7 @@ def test_every_asset_has_a_stage_and_says_what_it_means(definitions: dg.Definiti
         # One bold sentence first: it is all that a narrow list shows.
         assert node.description, node.key
         assert node.description.startswith("**"), node.key
-        assert node.key.path[0] == "credit_card"
+        assert node.key.path[0] in fraud_types()
     assert {name for node in nodes for name in node.key.path} >= set(CANDIDATES)
 
 
@@ -123,17 +125,20 @@ def test_partitions_begin_where_the_history_does(settings: Settings) -> None:
     assert first_partition() == "2018-04-01"
 
 
-def test_a_second_fraud_type_gets_assets_of_its_own(settings: Settings) -> None:
-    ach = dataclasses.replace(CREDIT_CARD, name="ach", title="Transfers")
-    loaded = build_definitions(settings, TODAY, types={"credit_card": CREDIT_CARD, "ach": ach})
+def test_every_fraud_type_gets_assets_jobs_and_partitions_of_its_own(settings: Settings) -> None:
+    own = dataclasses.replace(CREDIT_CARD, name="vouchers", title="Vouchers")
+    types = {**fraud_types(), "vouchers": own}
+    loaded = build_definitions(settings, TODAY, types=types)
     dg.Definitions.validate_loadable(loaded)
-    keys = loaded.resolve_asset_graph().get_all_asset_keys()
+    graph = loaded.resolve_asset_graph()
     by_type = {
-        name: {key.path[1] for key in keys if key.path[0] == name}
-        for name in ("credit_card", "ach")
+        name: {key.path[1] for key in graph.get_all_asset_keys() if key.path[0] == name}
+        for name in types
     }
-    assert by_type["credit_card"] == by_type["ach"]
-    assert set(jobs(ach)) == {*("pipeline", "daily_ingest", "retraining", "review")}
+    for name, kind in types.items():
+        assert by_type[name] == by_type["credit_card"]
+        assert set(jobs(kind)) == {*("pipeline", "daily_ingest", "retraining", "review")}
+        assert graph.get(dg.AssetKey([name, "transactions"])).partitions_def is not None
 
 
 @pytest.mark.parametrize("days", [40, 45, 60, 90, 150, 183, 400])

@@ -34,7 +34,7 @@ from orchestration.pipeline import run_pipeline
 from orchestration.resources import SourceResource
 from orchestration.served import served_events, served_labels
 from orchestration.sources.batch import Batch
-from orchestration.sources.simulated import SimulatedSource
+from orchestration.sources.simulated import card_payments
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
 
 NOW = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
@@ -191,10 +191,15 @@ def test_a_field_gained_since_is_null_in_what_the_service_decided_before(
             " VALUES ('old', %s, 10, 'u', 'm', 'credit_card', %s, %s, 1000, '', %s)",
             (from_us(seq).replace(tzinfo=None), seq, from_us(seq), json.dumps(fields)),
         )
-        (event,) = tail_events(cursor, CREDIT_CARD, seq - 1)
-    assert dict(event.event.fields) == dict.fromkeys(field_kinds(CREDIT_CARD.transaction)) | fields
-    (back,) = served_events(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[0]).itertuples()
-    assert pd.isna(back.latitude)
+        events = {
+            each.event.transaction_id: each.event
+            for each in tail_events(cursor, CREDIT_CARD, seq - 1)
+        }
+    assert (
+        dict(events["old"].fields) == dict.fromkeys(field_kinds(CREDIT_CARD.transaction)) | fields
+    )
+    back = served_events(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[0]).set_index("transaction_id")
+    assert pd.isna(back.loc["old", "latitude"])
 
 
 def test_labels_that_say_nothing_usable_are_refused(lake: Lake) -> None:
@@ -225,7 +230,7 @@ def test_labels_that_say_nothing_usable_are_refused(lake: Lake) -> None:
 def test_nothing_is_ever_lost(lake: Lake, tmp_path: Path) -> None:
     """Random spoiling of a simulated day: the account always adds up, piece by piece."""
     world = CreditCardSimulation(start=DAYS[0], days=2, customers=60, merchants=120)
-    for batch in SimulatedSource(world).batches():
+    for batch in card_payments(world).batches():
         records = batch.transactions.astype(object).to_dict("records")
     rows = [{str(name): cell for name, cell in record.items()} for record in records]
     rng = random.Random(5)

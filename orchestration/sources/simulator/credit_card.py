@@ -5,11 +5,10 @@ Learning for Credit Card Fraud Detection - Practical Handbook*, 2022; `CreditCar
 which numbers are theirs and what differs.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
-import pandas as pd
 
 from fraud.domain.errors import SettingsError
 from orchestration.sources.simulator.card_testing import card_testing
@@ -33,6 +32,7 @@ from orchestration.sources.simulator.tables import (
     truth_table,
 )
 from orchestration.sources.simulator.transactions import genuine_day
+from orchestration.sources.simulator.world import Simulated
 
 __all__ = [
     "CreditCardSimulation",
@@ -47,25 +47,6 @@ __all__ = [
 PROMPT_S = (0.05, 1.0)
 """Bounds of the lag, in seconds, of a transaction that is not late."""
 SHORTEST_LATENESS_S = 5.0
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """A range of days of a simulated history.
-
-    Attributes:
-        transactions: `transaction_id, event_time, observed_at, amount, user_id, merchant_id,
-            merchant_category, distance_from_home_km, foreign_transaction, card_present, used_chip,
-            device_id, country, latitude, longitude`; sorted by `observed_at`, whose date is in
-            the range.
-        labels: `transaction_id, is_fraud, reported_at, source`; sorted by `reported_at`, whose
-            date is in the range, so some are about transactions before it.
-        truth: `transaction_id, is_fraud, scenario` (`Scenario`) for each row of `transactions`.
-    """
-
-    transactions: pd.DataFrame
-    labels: pd.DataFrame
-    truth: pd.DataFrame
 
 
 def simulate(parameters: CreditCardSimulation) -> Simulated:

@@ -25,10 +25,17 @@ class DriftKind(StrEnum):
     """A share `s` (at most 1) of purchases moves to electronics, travel and digital goods."""
 
     FRAUD_RATE = "fraud_rate"
-    """`1 + s` times as many merchants and customers are compromised, from the first day on."""
+    """`1 + s` times as many parties are compromised or dishonest, from the first day on."""
+
+    SAME_DAY = "same_day"
+    """A share `s` (at most 1) of transfers that would have settled the next day go same-day."""
+
+    MULE_RING = "mule_ring"
+    """A fraud scenario nobody has seen appears: small credits from many customers' accounts to
+    the same few mules. Adds `0.5 % * s` of the usual volume."""
 
 
-_SHARES = (DriftKind.CARD_NOT_PRESENT, DriftKind.CATEGORY_MIX)
+_SHARES = (DriftKind.CARD_NOT_PRESENT, DriftKind.CATEGORY_MIX, DriftKind.SAME_DAY)
 
 
 @dataclass(frozen=True)

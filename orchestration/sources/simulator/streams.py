@@ -18,6 +18,13 @@ class Stream(IntEnum):
     CARD_TESTING = 7
     ARRIVALS = 8
     LABELS = 9
+    ACH_POPULATION = 20
+    ACH_ENTRIES = 21
+    ACH_DISHONEST = 22
+    ACH_DRAINED = 23
+    ACH_FRAUDS = 24
+    ACH_LABELS = 25
+    ACH_ARRIVALS = 26
 
 
 def stream(seed: int, purpose: Stream, day: int = 0) -> np.random.Generator:

@@ -16,6 +16,7 @@ import uvicorn
 
 from bentos.fraud_detector.runtime import Runtime, clock_us
 from bentos.scoring.bundle import write_bundle
+from fraud.domain.fraud_type import FraudType
 from fraud.ledger.models import Deployment, record_deployment
 from fraud.ledger.pool import transaction
 from fraud.security.tokens import issue
@@ -58,25 +59,38 @@ def a_token(settings: Settings, scopes: Sequence[str] = SCORING, **changes: Any)
     return issue(**(arguments | changes))
 
 
-def promote(settings: Settings, ledger: str, version: str, *, at_us: int | None = None) -> Path:
+def promote(
+    settings: Settings,
+    ledger: str,
+    version: str,
+    *,
+    kind: FraudType = CREDIT_CARD,
+    at_us: int | None = None,
+) -> Path:
     """Write a signed bundle and deploy it; returns the bundle's folder."""
-    graph = a_graph(len(CREDIT_CARD.feature_names))
-    manifest = a_manifest(
-        graph, model_version=version, metrics={"test": {"accuracy": 0.97, "roc_auc": 0.9}}
-    )
+    graph = a_graph(len(kind.feature_names))
+    metrics = {"test": {"accuracy": 0.97, "roc_auc": 0.9}}
+    manifest = a_manifest(graph, kind, model_version=version, metrics=metrics)
     folder = settings.bundle_dir / version
     digest = write_bundle(folder, graph, manifest, settings.signing_key_pem)
-    deploy(ledger, version, digest, at_us=at_us)
+    deploy(ledger, version, digest, fraud_type=kind.name, at_us=at_us)
     return folder
 
 
-def deploy(ledger: str, version: str, digest: str, *, at_us: int | None = None) -> None:
+def deploy(
+    ledger: str,
+    version: str,
+    digest: str,
+    *,
+    fraud_type: str = "credit_card",
+    at_us: int | None = None,
+) -> None:
     """Record a deployment of the bundle in the folder `version`."""
     with transaction(ledger) as cursor:
         record_deployment(
             cursor,
             Deployment(
-                fraud_type="credit_card",
+                fraud_type=fraud_type,
                 model_version=version,
                 bundle_path=version,
                 bundle_digest=digest,

@@ -61,10 +61,13 @@ def a_decision(event: Event, **changes: Any) -> Decision:
     return dataclasses.replace(decision, **changes)
 
 
-def a_record(event: Event | None = None, decision: Decision | None = None) -> DecisionRecord:
+def a_record(
+    event: Event | None = None, decision: Decision | None = None, subject: str = "user-1"
+) -> DecisionRecord:
     event = event or an_event()
     return DecisionRecord(
         event=event,
+        subject=subject,
         seq=next(_numbers),
         observed_at_us=NOON_US + 2,
         body_digest=hashlib.sha256(event.transaction_id.encode()).digest(),

@@ -147,8 +147,8 @@ def test_an_alert_names_the_rule_that_fired(ledger_pool: ConnectionPool) -> None
 
 
 def test_the_outbox_carries_the_reply(ledger_pool: ConnectionPool) -> None:
-    card, anonymous = an_event(), an_event(fraud_type="account_opening", fields={"email": "x"})
-    store(ledger_pool, a_record(card), a_record(anonymous))
+    card, applied = an_event(), an_event(fraud_type="account_opening", fields={"email": "x"})
+    store(ledger_pool, a_record(card), a_record(applied, subject="x"))
     found = rows(
         ledger_pool,
         """
@@ -156,12 +156,9 @@ def test_the_outbox_carries_the_reply(ledger_pool: ConnectionPool) -> None:
         WHERE payload->>'transaction_id' IN (%s, %s) ORDER BY id
         """,
         card.transaction_id,
-        anonymous.transaction_id,
+        applied.transaction_id,
     )
-    assert [row[:2] for row in found] == [
-        ("fraud_results", "user-1"),
-        ("fraud_results", anonymous.transaction_id),
-    ]
+    assert [row[:2] for row in found] == [("fraud_results", "user-1"), ("fraud_results", "x")]
     [decision] = read_back(ledger_pool, [card.transaction_id])
     assert found[0][2] == reply(decision)
 

@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
@@ -95,15 +93,16 @@ def test_cost_by_hand() -> None:
         review_minor=300,
         false_block_share=0.1,
         missed_fraud_share=1.0,
-        chargeback_fee_minor=1500,
+        false_block_minor=40,
+        missed_fraud_minor=1500,
         daily_reviews=100,
     )
     is_fraud = np.array([True, True, True, False, False, False])
     amount = np.array([10_000, 10_000, 10_000, 5_000, 5_000, 5_000])
     review = np.array([False, True, False, False, True, False])
     block = np.array([False, False, True, False, False, True])
-    # missed fraud 10 000 + 1 500; two reviews 600; a genuine 5 000 blocked: 500.
-    assert cost_minor(review, block, is_fraud, amount, costs) == 11_500 + 600 + 500
+    # missed fraud 10 000 + 1 500; two reviews 600; a genuine 5 000 blocked: 500 + 40.
+    assert cost_minor(review, block, is_fraud, amount, costs) == 11_500 + 600 + 540
 
 
 def test_evaluation_by_hand() -> None:
@@ -121,9 +120,3 @@ def test_evaluation_by_hand() -> None:
     assert metrics["reviews_per_day"] == pytest.approx(1 / 10)
     assert metrics["saved_minor"] > 0
     assert metrics["known_share"] == 1.0
-
-
-def test_without_users_there_is_no_card_precision() -> None:
-    test = dataclasses.replace(a_split().test, user_id=None)
-    metrics = evaluate(np.linspace(0.1, 0.9, len(test)), test, Thresholds(0.2, 0.5, 0.95), Costs())
-    assert "card_precision_100" not in metrics

@@ -122,12 +122,6 @@ def test_a_gap_shorter_than_maturity_leaves_unknown_events_out() -> None:
     assert split.label_cutoff == split.train.end + 2 * DAY
 
 
-def test_frames_without_users_are_split_too() -> None:
-    frame, labels = a_frame()
-    split = temporal_split(frame.drop(columns="user_id"), labels, CREDIT_CARD, **SPANS)
-    assert split.test.user_id is None
-
-
 def test_a_span_without_fraud_is_refused() -> None:
     frame, labels = a_frame()
     with pytest.raises(ContractError, match=r"train span .* 0 of them fraud"):
