@@ -2,7 +2,8 @@
 
 Ours computes every credit_card feature of the whole file. The peer computes what
 `groupby.rolling` can: counts and mean amounts over 1, 7 and 30 days, by user and by merchant.
-Each part runs in a process of its own, so that its peak memory is its own.
+Both start from the same frame in memory and end with columns in the order of its rows. Each
+part runs in a process of its own, so that its peak memory, its input included, is its own.
 
     make bench-features DATA=transactions.parquet
 """
@@ -15,8 +16,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.handbook import read_history
@@ -38,9 +42,14 @@ def main() -> None:
             "bench-features needs a file of transactions.",
             remedy="make bench-features DATA=handbook_transactions.parquet",
         )
-    ours = part("ours", data, 1)
-    peer = part("peer", data, 1)
-    larger = part("ours", data, GROWTH)
+    with TemporaryDirectory() as folder:
+        history = read_history(Path(data), CREDIT_CARD)
+        history.events.to_parquet(Path(folder, "events"))
+        history.labels.to_parquet(Path(folder, "labels"))
+        del history
+        ours = part("ours", folder, 1)
+        peer = part("peer", folder, 1)
+        larger = part("ours", folder, GROWTH)
     result = {
         "rows": ours["rows"],
         "features": len(CREDIT_CARD.features),
@@ -74,11 +83,10 @@ def part(name: str, data: str, replicas: int) -> dict[str, float]:
 
 def measure(name: str, data: str, replicas: int) -> None:
     """The child's side of `part`."""
-    history = read_history(Path(data), CREDIT_CARD)
-    events = _as_the_lake_gives_them(_replicated(history.events, replicas))
+    events = _replicated(_read(Path(data, "events")), replicas)
     work: Callable[[], object]
     if name == "ours":
-        labels = history.labels
+        labels = pd.read_parquet(Path(data, "labels"))
         feature_matrix(CREDIT_CARD, events.head(1000), labels)  # loads the compiled kernels
         repeats, work = REPEATS, lambda: feature_matrix(CREDIT_CARD, events, labels)
     else:
@@ -101,6 +109,8 @@ def rolling(events: pd.DataFrame) -> list[pd.DataFrame]:
         table.groupby(entity)
         .rolling(window, on="event_time", closed="left")["amount_minor"]
         .agg(["count", "mean"])
+        .droplevel(0)
+        .sort_index()
         for entity in ("user_id", "merchant_id")
         for window in PEER_WINDOWS
     ]
@@ -108,6 +118,8 @@ def rolling(events: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _replicated(events: pd.DataFrame, replicas: int) -> pd.DataFrame:
     """The same history lived by so many times as many users and merchants."""
+    if replicas == 1:
+        return events
     copies = []
     for number in range(replicas):
         copy = events.copy()
@@ -115,12 +127,20 @@ def _replicated(events: pd.DataFrame, replicas: int) -> pd.DataFrame:
         for name in ("transaction_id", "user_id", "merchant_id"):
             copy[name] = copy[name] + (f"#{number}" if number else "")
         copies.append(copy)
+    del events
     return pd.concat(copies).sort_values("seq", kind="stable", ignore_index=True)
 
 
-def _as_the_lake_gives_them(events: pd.DataFrame) -> pd.DataFrame:
-    texts = ["transaction_id", "user_id", "merchant_id", "merchant_category"]
-    return events.astype(dict.fromkeys(texts, "string[pyarrow]"))
+def _read(path: Path) -> pd.DataFrame:
+    """A frame with texts as the lake gives them, without the memory a plain read leaves."""
+    table = pq.read_table(path)
+    texts = {pa.string(): pd.StringDtype("pyarrow")}
+    frame: pd.DataFrame = table.to_pandas(
+        split_blocks=True, self_destruct=True, types_mapper=texts.get, ignore_metadata=True
+    )
+    del table
+    pa.default_memory_pool().release_unused()
+    return frame
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -1,16 +1,17 @@
 """A history as integer columns: what the offline kernels and the replay both start from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_store import kernels
 from feature_store.inputs import ColumnInputs
-from fraud.domain.aggregates import NONE, Aggregate, TileColumn
+from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.errors import ContractError
 from fraud.domain.event import field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
@@ -18,6 +19,11 @@ from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
 
 T = TypeVar("T")
+
+TIME, AMOUNT, LOG, SEQ, FRAUD_KNOWN = "time_us", "amount_minor", "amount_log", "seq", "fraud_known"
+PLACE = "place"
+CODE, VALUE_ID = "code", "id"
+"""Names of integer columns; those of a text field are `code <field>` and `id <field>`."""
 
 NEVER = np.iinfo(np.int64).max
 
@@ -29,12 +35,19 @@ class History:
         fraud_type: whose events.
         events: canonical events sorted by seq (see `feature_store.lake`).
         labels: canonical labels; only fraud labels act.
+        each: how independent columns are worked through; give the map of a thread pool.
 
     Raises:
         ContractError: the events are not in observation order.
     """
 
-    def __init__(self, fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> None:
+    def __init__(
+        self,
+        fraud_type: FraudType,
+        events: pd.DataFrame,
+        labels: pd.DataFrame,
+        each: Callable[..., Iterable[Any]] = map,
+    ) -> None:
         self.size = len(events)
         self.seq = events["seq"].to_numpy(np.int64)
         if self.size and (np.diff(self.seq) <= 0).any():
@@ -45,7 +58,12 @@ class History:
         self.time_us = as_us(events["event_time"])
         self.amount_minor = events["amount_minor"].to_numpy(np.int64)
         kinds = field_kinds(fraud_type.transaction)
-        self.texts = {f: _texts(events[f]) for f, kind in kinds.items() if kind == "text"}
+        fields = [field for field, kind in kinds.items() if kind == "text"]
+        fraud = labels[labels["is_fraud"].to_numpy(bool)]
+        fraud = fraud.sort_values("seq", kind="stable").reset_index(drop=True)
+        rows = each(_rows_of, [events["transaction_id"]], [fraud["transaction_id"]])
+        texts = each(_texts, [events[field] for field in fields])
+        self.texts = dict(zip(fields, texts, strict=True))
         self.numbers: dict[str, Floats] = {
             f: np.asarray(events[f].astype("float64"), np.float64)
             for f, kind in kinds.items()
@@ -53,13 +71,10 @@ class History:
         }
         self.amount_log = quantised_log(self.amount_minor)
         self._value_ids: dict[str, Ints] = {}
-        self._join_labels(events["transaction_id"], labels)
+        self._join_labels(next(iter(rows)), fraud)
 
-    def _join_labels(self, transaction_ids: pd.Series, labels: pd.DataFrame) -> None:
+    def _join_labels(self, rows: Ints, fraud: pd.DataFrame) -> None:
         """Each event's first fraud label that was observed after it; others do not act."""
-        fraud = labels[labels["is_fraud"].to_numpy(bool)]
-        fraud = fraud.sort_values("seq", kind="stable").reset_index(drop=True)
-        rows = _rows_of(transaction_ids, fraud["transaction_id"])
         seq, reported = fraud["seq"].to_numpy(np.int64), as_us(fraud["reported_at"])
         acts = rows >= 0
         acts[acts] = seq[acts] > self.seq[rows[acts]]
@@ -70,14 +85,21 @@ class History:
         self.fraud_known_seq = np.full(self.size, NEVER, np.int64)
         self.fraud_known_seq[self.label_row] = self.label_seq
 
-    def summed(self, column: TileColumn, rows: Ints) -> Ints:
-        """What these rows add to a tile column."""
-        if column == "count":
-            return np.ones(len(rows), np.int64)
-        if column == "amount":
-            return self.amount_minor[rows]
-        log = self.amount_log[rows]
-        return log if column == "log" else log * log
+    def own(self, name: str) -> Ints:
+        """An integer column of the events themselves, by one of the names below."""
+        plain = {
+            TIME: self.time_us,
+            AMOUNT: self.amount_minor,
+            LOG: self.amount_log,
+            SEQ: self.seq,
+            FRAUD_KNOWN: self.fraud_known_seq,
+        }
+        if name in plain:
+            return plain[name]
+        if name == PLACE:
+            return self.place_ids
+        kind, _, field = name.partition(" ")
+        return self.texts[field].codes if kind == CODE else self.value_ids(field)
 
     def value_ids(self, field: str) -> Ints:
         """A text field as the int64 that `LastValue` keeps, NONE where null."""
@@ -92,7 +114,7 @@ class History:
         """Where each event happened, as the int64 that `LastPlace` keeps."""
         return place_ids(self.numbers[LATITUDE], self.numbers[LONGITUDE])
 
-    def inputs(self, rows: Ints, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
+    def inputs(self, rows: Ints | slice, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
         """What features of these rows are finished from; columns are taken when asked for."""
         return ColumnInputs(
             self.time_us[rows],
@@ -104,18 +126,27 @@ class History:
             aggregates,
         )
 
-    def entity_codes(self, entity: Entity) -> Ints:
-        """A number per entity occurring, -1 where one of its fields is null."""
+    def grouped(self, entity: Entity) -> tuple[Ints, Ints]:
+        """Rows by entity, then by observation, and where each entity starts.
+
+        Rows whose entity is null are left out; every entity has a row.
+        """
         first, *others = (self.texts[field] for field in entity.fields)
         if not others:
-            return first.codes
-        combined, absent = first.codes, first.codes < 0
-        for other in others:
-            combined = combined * len(other.values) + other.codes
-            absent = absent | (other.codes < 0)
-        combined = pd.factorize(combined)[0].astype(np.int64)
-        combined[absent] = -1
-        return combined
+            return kernels.group_rows(first.codes, len(first.values))
+        *middle, last = others
+        order, _ = kernels.group_rows(last.codes, len(last.values))
+        for text in (*reversed(middle), first):
+            order, starts = kernels.regroup_rows(order, text.codes, len(text.values))
+        for text in others:
+            starts = kernels.split_groups(order, starts, text.codes)
+        return order, starts
+
+    def absent(self, entity: Entity) -> Ints:
+        """Rows whose entity is null."""
+        return np.flatnonzero(
+            np.logical_or.reduce([self.texts[field].codes < 0 for field in entity.fields])
+        )
 
 
 class _Taken(dict[str, T]):
@@ -136,8 +167,9 @@ def as_us(column: pd.Series) -> Ints:
 
 
 def _texts(column: pd.Series) -> Texts:
-    codes, values = pd.factorize(column)
-    return Texts(codes.astype(np.int64), [str(value) for value in values])
+    encoded = pa.chunked_array(pa.array(column, pa.string())).combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Texts(codes.astype(np.int64), encoded.dictionary.to_pylist())
 
 
 def _rows_of(transaction_ids: pd.Series, wanted: pd.Series) -> Ints:

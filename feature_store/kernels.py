@@ -2,7 +2,8 @@
 
 Every kernel gets columns sorted by entity and, within an entity, by observation; entity `g`
 has the places `starts[g] : starts[g + 1]`. Results stand at the same places. All arithmetic
-is on int64, entities are independent of each other, and so the loops run on all cores.
+is on int64. Entities are independent of each other and no kernel holds the interpreter lock,
+so several threads work on several parts of a history.
 """
 
 import numba
@@ -15,12 +16,11 @@ from fraud.domain.windows import LATENESS_HOPS
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_compile = numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")
-_single = numba.njit(cache=True, nogil=True, error_model="numpy")
+_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
 
-@_single
+@_compile
 def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
     """Rows by code, each code's rows in order, and where each of `count` codes starts.
 
@@ -41,12 +41,56 @@ def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
     return order, starts
 
 
-@_single
-def scatter(values: Floats, rows: Ints, places: Ints, out: Floats) -> None:
-    """Put `values` (m, k) into columns `places` of the rows `rows` of `out` (n, features)."""
+@_compile
+def regroup_rows(order: Ints, codes: Ints, count: int) -> tuple[Ints, Ints]:
+    """Rows `order` sorted by code, equal codes left in their order, and where each code starts.
+
+    With `group_rows` this is a radix sort by several codes, the last one first.
+    """
+    starts = np.zeros(count + 1, np.int64)
+    for row in order:
+        if codes[row] >= 0:
+            starts[codes[row] + 1] += 1
+    starts = np.cumsum(starts)
+    free = starts[:-1].copy()
+    out = np.empty(starts[-1], np.int64)
+    for row in order:
+        code = codes[row]
+        if code >= 0:
+            out[free[code]] = row
+            free[code] += 1
+    return out, starts
+
+
+@_compile
+def split_groups(order: Ints, starts: Ints, codes: Ints) -> Ints:
+    """The starts of groups that are split further wherever `codes` changes."""
+    out = np.empty(len(order) + 1, np.int64)
+    count = 0
+    for group in range(len(starts) - 1):
+        for place in range(starts[group], starts[group + 1]):
+            if place == starts[group] or codes[order[place]] != codes[order[place - 1]]:
+                out[count] = place
+                count += 1
+    out[count] = len(order)
+    return out[: count + 1].copy()
+
+
+@_compile
+def interleave(columns: tuple[Ints, ...], begin: int, end: int, table: Ints) -> None:
+    """Rows `begin` to `end` of columns (n,) side by side, into `table` (n, columns)."""
+    for row in range(begin, end):
+        for number, column in enumerate(columns):
+            table[row, number] = column[row]
+
+
+@_compile
+def take_rows(table: Ints, rows: Ints, numbers: Ints, columns: Ints) -> None:
+    """Columns `numbers` of the rows `rows` of `table` -> `columns` (numbers, m)."""
     for i in range(len(rows)):
-        for k in range(len(places)):
-            out[rows[i], places[k]] = values[i, k]
+        row = table[rows[i]]
+        for k in range(len(numbers)):
+            columns[k, i] = row[numbers[k]]
 
 
 @_inline
@@ -83,31 +127,73 @@ def _add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) 
     return count
 
 
+@_inline
+def _largest(starts: Ints) -> int:
+    """Size of the largest group."""
+    largest = 0
+    for group in range(len(starts) - 1):
+        largest = max(largest, starts[group + 1] - starts[group])
+    return largest
+
+
+@_inline
+def _tile(time_us: int, hop: int, per_us: float) -> tuple[int, int]:
+    """`divmod(time_us, hop)`; by a multiplication, which is within one of the truth."""
+    tile = int(time_us * per_us)
+    rest = time_us - tile * hop
+    if rest < 0:
+        return tile - 1, rest + hop
+    if rest >= hop:
+        return tile + 1, rest - hop
+    return tile, rest
+
+
+@_inline
+def _addend(column: int, amount: int, log: int) -> int:
+    """What an event adds to a tile column, numbered as in `plan.COLUMN_ORDER`."""
+    if column == 0:
+        return 1
+    if column == 1:
+        return amount
+    return log if column == 2 else log * log
+
+
 @_compile
 def tile_sums(
-    starts: Ints, time_us: Ints, values: Ints, hop: int, lengths: Ints, delays: Ints, out: Ints
+    starts: Ints,
+    time_us: Ints,
+    amount: Ints,
+    log: Ints,
+    columns: Ints,
+    hop: int,
+    lengths: Ints,
+    delays: Ints,
+    out: Ints,
 ) -> None:
-    """Sums over event windows: `values` (columns, n) -> `out` (windows, columns, n).
+    """Sums over event windows -> `out` (windows, columns, n).
 
     A time is divided by the hop once, into tile and rest; the edges of every window follow by
     `floor((t - back) / hop) = tile - back_tiles - (rest < back_rest)`.
     """
-    windows, columns = len(lengths), values.shape[0]
+    windows, width = len(lengths), len(columns)
+    per_us = 1.0 / hop
     reach_tiles = (delays + lengths) // hop
     reach_rest = (delays + lengths) - reach_tiles * hop
     delay_tiles = delays // hop
     delay_rest = delays - delay_tiles * hop
-    for group in numba.prange(len(starts) - 1):
-        begin, end = starts[group], starts[group + 1]
-        tiles = np.empty(end - begin, np.int64)
-        sums = np.zeros((end - begin + 1, columns), np.int64)
-        amounts = np.empty(columns, np.int64)
-        low_hints, high_hints = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
+    largest = _largest(starts)
+    tiles = np.empty(largest, np.int64)
+    sums = np.empty((largest + 1, width), np.int64)
+    amounts = np.empty(width, np.int64)
+    low_hints, high_hints = np.empty(windows, np.int64), np.empty(windows, np.int64)
+    for group in range(len(starts) - 1):
+        sums[0] = 0
+        low_hints[:] = 0
+        high_hints[:] = 0
         count, latest, latest_tile, latest_rest = 0, NONE, 0, 0
-        for place in range(begin, end):
+        for place in range(starts[group], starts[group + 1]):
             now = time_us[place]
-            tile = now // hop
-            rest = now - tile * hop
+            tile, rest = _tile(now, hop, per_us)
             for w in range(windows):
                 first = tile - reach_tiles[w] - (rest < reach_rest[w])
                 if latest > now:  # else the window itself ends above the horizon
@@ -119,10 +205,12 @@ def tile_sums(
                 if count > 0 and tiles[count - 1] > last:
                     high = _walk(tiles, count, high_hints[w], last + 1)
                 low_hints[w], high_hints[w] = low, high
-                for c in range(columns):
-                    out[w, c, place] = sums[high, c] - sums[low, c] if high > low else 0
-            for c in range(columns):
-                amounts[c] = values[c, place]
+                low = min(low, high)
+                upper, lower = sums[high], sums[low]
+                for c in range(width):
+                    out[w, c, place] = upper[c] - lower[c]
+            for c in range(width):
+                amounts[c] = _addend(columns[c], amount[place], log[place])
             count = _add_to_tile(tiles, sums, count, tile, amounts)
             if now > latest:
                 latest, latest_tile, latest_rest = now, tile, rest
@@ -140,15 +228,16 @@ def label_sums(
     lengths: Ints,
     out: Ints,
 ) -> None:
-    """Fraud labels in windows over `reported_at` -> `out` (windows, n), which comes as zeros.
+    """Fraud labels in windows over `reported_at` -> `out` (windows, n).
 
     `label_starts[g] : label_starts[g + 1]` are the labels about entity `g`, by observation.
     """
     one = np.ones(1, np.int64)
-    for group in numba.prange(len(starts) - 1):
+    for group in range(len(starts) - 1):
         begin, end = starts[group], starts[group + 1]
         label, labels_end = label_starts[group], label_starts[group + 1]
         if label == labels_end:
+            out[:, begin:end] = 0
             continue
         tiles = np.empty(labels_end - label, np.int64)
         sums = np.zeros((labels_end - label + 1, 1), np.int64)
@@ -158,7 +247,10 @@ def label_sums(
                 count = _add_to_tile(tiles, sums, count, label_us[label] // hop, one)
                 label += 1
             now = time_us[place]
-            for w in range(len(lengths) if count > 0 else 0):
+            for w in range(len(lengths)):
+                if count == 0:
+                    out[w, place] = 0
+                    continue
                 first = (now - lengths[w]) // hop
                 if latest != NONE:
                     first = max(first, (latest - lengths[w]) // hop - LATENESS_HOPS)
@@ -172,11 +264,9 @@ def label_sums(
 def fraud_times(
     starts: Ints, seq: Ints, label_starts: Ints, label_seq: Ints, label_event_us: Ints, out: Ints
 ) -> None:
-    """Latest and earliest event time known to be fraud -> `out` (2, n), which comes as NONE."""
-    for group in numba.prange(len(starts) - 1):
+    """Latest and earliest event time known to be fraud, NONE where none -> `out` (2, n)."""
+    for group in range(len(starts) - 1):
         label, labels_end = label_starts[group], label_starts[group + 1]
-        if label == labels_end:
-            continue
         latest, earliest = NONE, NONE
         for place in range(starts[group], starts[group + 1]):
             while label < labels_end and label_seq[label] < seq[place]:
@@ -203,7 +293,7 @@ def matured_sums(
     `fraud_known_seq` is, per event, the observation number of its fraud label (or the
     largest int64); `ks` ascends.
     """
-    for group in numba.prange(len(starts) - 1):
+    for group in range(len(starts) - 1):
         begin = starts[group]
         for place in range(begin, starts[group + 1]):
             ripe = time_us[place] - maturity
@@ -227,21 +317,20 @@ def matured_sums(
 
 
 @_inline
-def _remember(seen: Ints, when: Ints, count: int, code: int, now: int) -> int:
-    """Move a value to the recent end, forgetting the oldest where the memory is full."""
-    at = 0
-    while at < count and seen[at] != code:
-        at += 1
-    if at == len(seen):
-        at = 0
-    elif at == count:
-        count += 1
-    for k in range(at, count - 1):
-        seen[k] = seen[k + 1]
-        when[k] = when[k + 1]
-    seen[count - 1] = code
-    when[count - 1] = now
-    return count
+def _forget(codes: Ints, when: Ints, places: Ints, length: int, memory: int) -> int:
+    """Close the gaps of a log of sightings, keeping the `memory` last ones; its new length."""
+    surplus = -memory
+    for k in range(length):
+        surplus += codes[k] >= 0
+    kept = 0
+    for k in range(length):
+        if codes[k] >= 0:
+            surplus -= 1
+            if surplus < 0:
+                codes[kept], when[kept] = codes[k], when[k]
+                places[codes[k]] = kept
+                kept += 1
+    return kept
 
 
 @_compile
@@ -249,6 +338,7 @@ def distinct_sums(
     starts: Ints,
     time_us: Ints,
     codes: Ints,
+    values: int,
     memory: int,
     hops: Ints,
     lengths: Ints,
@@ -257,30 +347,45 @@ def distinct_sums(
 ) -> None:
     """Recently seen values whose last sighting lies in the window -> `out` (windows, n).
 
-    `codes` are the field's values as integers, -1 where null. The `memory` most recently
-    seen values are remembered, the oldest is forgotten first.
+    `codes` are the field's values as integers below `values`, -1 where null. The `memory`
+    most recently seen values are remembered, the oldest is forgotten first: each sighting
+    is appended to a log, the value's former one is struck out (-1). No sighting lies further
+    than `lag` before an earlier one, so a search from the end can stop early.
     """
-    for group in numba.prange(len(starts) - 1):
-        seen = np.empty(memory, np.int64)
-        when = np.empty(memory, np.int64)
-        count = 0
+    seen = np.empty(2 * memory, np.int64)
+    when = np.empty(2 * memory, np.int64)
+    places = np.empty(values, np.int64)  # holds only where `seen` confirms it
+    for group in range(len(starts) - 1):
+        length, latest, lag = 0, NONE, 0
         for place in range(starts[group], starts[group + 1]):
             now = time_us[place]
+            if now < latest:
+                lag = max(lag, latest - now)
+            latest = max(latest, now)
             for w in range(len(hops)):
                 begin_us = (now - delays[w] - lengths[w]) // hops[w] * hops[w]
                 end_us = ((now - delays[w]) // hops[w] + 1) * hops[w]
-                total = 0
-                for k in range(count):
-                    total += begin_us <= when[k] < end_us
+                total, known, k = 0, 0, length - 1
+                while k >= 0 and known < memory and when[k] + lag >= begin_us:
+                    known += seen[k] >= 0
+                    total += (seen[k] >= 0) & (begin_us <= when[k]) & (when[k] < end_us)
+                    k -= 1
                 out[w, place] = total
-            if codes[place] >= 0:
-                count = _remember(seen, when, count, codes[place], now)
+            code = codes[place]
+            if code >= 0:
+                if length == len(seen):
+                    length = _forget(seen, when, places, length, memory)
+                former = places[code]
+                if 0 <= former < length and seen[former] == code:
+                    seen[former] = -1
+                seen[length], when[length], places[code] = code, now, length
+                length += 1
 
 
 @_compile
 def lasts(starts: Ints, time_us: Ints, out: Ints) -> None:
     """Lifetime count, last and first event time -> `out` (3, n)."""
-    for group in numba.prange(len(starts) - 1):
+    for group in range(len(starts) - 1):
         begin = starts[group]
         for place in range(begin, starts[group + 1]):
             out[0, place] = place - begin
@@ -291,7 +396,7 @@ def lasts(starts: Ints, time_us: Ints, out: Ints) -> None:
 @_compile
 def last_values(starts: Ints, value_ids: Ints, out: Ints) -> None:
     """The value before each event of a field, NONE where there was none -> `out` (n)."""
-    for group in numba.prange(len(starts) - 1):
+    for group in range(len(starts) - 1):
         previous = NONE
         for place in range(starts[group], starts[group + 1]):
             out[place] = previous

@@ -1,29 +1,31 @@
 """The offline execution of the feature contract: whole histories, vectorised.
 
-Each entity is one counting sort and a few compiled passes over contiguous columns
-(`kernels.py`). Its features are finished while they are still sorted by entity, block by
-block so that temporaries stay in the cache, and scattered to their rows once.
+A history is sorted by each entity in turn. Parts of it, small enough for the cache, then go
+through the compiled passes (`kernels.py`), are finished (`finishing.py`) and written to their
+rows of the frame: nothing of the size of the history is made but the frame itself. Parts are
+independent, and all cores work on them.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from threading import local
 
 import numpy as np
 import pandas as pd
 
-from feature_store import kernels
-from feature_store.columns import History
-from feature_store.inputs import finish
+from feature_store.columns import LOG, History
+from feature_store.finishing import Steps, fill_rows, finish_rows, steps
+from feature_store.own_columns import PART_ROWS, OwnColumns
 from feature_store.passes import EntityPass
-from feature_store.plan import entity_plans
+from feature_store.plan import EntityPlan, entity_plans
 from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.features import Feature, Floats, Ints
+from fraud.domain.features import Floats, Ints
 from fraud.domain.fraud_type import FraudType
 
-BLOCK = 16_384
-"""Rows finished at a time."""
-
-_THREADS = 2
+Task = Callable[[], None]
 
 
 def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> Floats:
@@ -37,62 +39,84 @@ def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataF
     Raises:
         ContractError: the events are not in observation order.
     """
-    history = History(fraud_type, events, labels)
-    out = np.empty((history.size, len(fraud_type.features)))
-    by_entities: dict[frozenset[str], list[int]] = {}
-    for place, feature in enumerate(fraud_type.features):
-        needs = frozenset(aggregate.entity for aggregate in feature.aggregates())
-        by_entities.setdefault(needs, []).append(place)
-    rows = np.arange(history.size)
-    shared: dict[Aggregate, Ints] = {}
-    for plan in entity_plans(fraud_type):
-        entity = EntityPass(plan, history)
-        aggregates = entity.aggregates()
-        own = by_entities.pop(frozenset({plan.entity.name}), [])
-        for place in own:
-            out[entity.absent, place] = fraud_type.features[place].default
-        _finish(fraud_type.features, own, history, entity.order, aggregates, out)
-        for aggregate in _wanted(fraud_type.features, by_entities):
-            if aggregate in aggregates:
-                shared[aggregate] = np.full(history.size, NONE, np.int64)
-                shared[aggregate][entity.order] = aggregates[aggregate]
-    rest = [place for places in by_entities.values() for place in places]
-    _finish(fraud_type.features, rest, history, rows, shared, out)
-    return out
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        history = History(fraud_type, events, labels, threads.map)
+        return _Matrix(fraud_type, history).fill(entity_plans(fraud_type), threads)
 
 
-def _wanted(
-    features: Sequence[Feature], by_entities: dict[frozenset[str], list[int]]
-) -> Iterator[Aggregate]:
-    """What the features of several entities need; few have more than one."""
-    for needs, places in by_entities.items():
-        if len(needs) > 1:
-            for place in places:
-                yield from features[place].aggregates()
+class _Matrix:
+    """The frame of a history, and who writes which of its columns."""
+
+    def __init__(self, fraud_type: FraudType, history: History) -> None:
+        self._features = fraud_type.features
+        self._history = history
+        self._out = np.empty((history.size, len(fraud_type.features)))
+        self._places: dict[frozenset[str], list[int]] = {}
+        for place, feature in enumerate(fraud_type.features):
+            needs = frozenset(aggregate.entity for aggregate in feature.aggregates())
+            self._places.setdefault(needs, []).append(place)
+        self._crossing = [p for needs, each in self._places.items() if len(needs) > 1 for p in each]
+        self._shared: dict[Aggregate, Ints] = {
+            aggregate: np.full(history.size, NONE, np.int64)
+            for place in self._crossing
+            for aggregate in fraud_type.features[place].aggregates()
+        }
+        self._rooms = local()
+
+    def fill(self, plans: Sequence[EntityPlan], threads: ThreadPoolExecutor) -> Floats:
+        """The finished frame."""
+        own = OwnColumns(plans, self._history, threads.map)
+        passes = threads.map(lambda plan: EntityPass(plan, self._history, own), plans)
+        _run(threads, self._row_tasks(self._places.get(frozenset(), [])))
+        _run(threads, chain.from_iterable(map(self._entity_tasks, passes)))
+        _run(threads, self._row_tasks(self._crossing))
+        return self._out
+
+    def _entity_tasks(self, entity: EntityPass) -> Iterator[Task]:
+        own = self._places.get(frozenset({entity.name}), [])
+        places = np.array(own, np.int64)
+        defaults = np.array([self._features[place].default for place in own], np.float64)
+        for begin in range(0, len(entity.absent), PART_ROWS):
+            rows = entity.absent[begin : begin + PART_ROWS]
+            yield partial(fill_rows, rows, places, defaults, self._out)
+        compiled, others = steps(self._features, own, entity.columns)
+        for begin, end in entity.parts():
+            yield partial(self._part, entity, begin, end, compiled, others)
+
+    def _part(
+        self, entity: EntityPass, begin: int, end: int, compiled: Steps, others: list[int]
+    ) -> None:
+        room = getattr(self._rooms, "room", np.empty(0, np.int64))
+        part, self._rooms.room = entity.part(begin, end, room)
+        finish_rows(part.columns, entity.columns.get(LOG, 0), *compiled, part.rows, self._out)
+        if others or self._shared:
+            aggregates = {
+                aggregate: part.columns[number]
+                for aggregate, number in entity.columns.items()
+                if not isinstance(aggregate, str)
+            }
+            self._finish(others, part.rows, aggregates)
+            for aggregate in self._shared.keys() & aggregates.keys():
+                self._shared[aggregate][part.rows] = aggregates[aggregate]
+
+    def _row_tasks(self, places: list[int]) -> Iterator[Task]:
+        for begin in range(0, self._history.size if places else 0, PART_ROWS):
+            rows = slice(begin, begin + PART_ROWS)
+            aggregates = {each: values[rows] for each, values in self._shared.items()}
+            yield partial(self._finish, places, rows, aggregates)
+
+    def _finish(
+        self, places: list[int], rows: Ints | slice, aggregates: dict[Aggregate, Ints]
+    ) -> None:
+        """Finish features by their own `finish`."""
+        inputs = self._history.inputs(rows, aggregates)
+        for place in places:
+            self._out[rows, place] = self._features[place].finish(inputs)
 
 
-def _finish(
-    features: Sequence[Feature],
-    places: Sequence[int],
-    history: History,
-    order: Ints,
-    aggregates: dict[Aggregate, Ints],
-    out: Floats,
-) -> None:
-    """Finish the features at `places` for the rows `order`, writing `out[row, place]`."""
-    chosen = np.array(places, np.int64)
-
-    def block(begin: int) -> None:
-        rows = order[begin : begin + BLOCK]
-        part = {each: values[begin : begin + BLOCK] for each, values in aggregates.items()}
-        inputs = history.inputs(rows, part)
-        values = np.empty((len(rows), len(chosen)))
-        finish([features[place] for place in places], inputs, values)
-        kernels.scatter(values, rows, chosen, out)
-
-    if places:
-        with ThreadPoolExecutor(_THREADS) as threads:
-            list(threads.map(block, range(0, len(order), BLOCK)))
+def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:
+    for _ in threads.map(lambda task: task(), tasks):
+        pass
 
 
 def build_frame(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:

@@ -1,13 +1,27 @@
-"""One entity's aggregates over a whole history, by the compiled kernels."""
+"""One entity's aggregates, for a part of its entities at a time, by the compiled kernels."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from feature_store import kernels, place_kernels
-from feature_store.columns import History
-from feature_store.plan import EntityPlan, Tier
+from feature_store.columns import (
+    AMOUNT,
+    CODE,
+    FRAUD_KNOWN,
+    LOG,
+    PLACE,
+    SEQ,
+    TIME,
+    VALUE_ID,
+    History,
+)
+from feature_store.own_columns import PART_ROWS, OwnColumns, own_names
+from feature_store.plan import COLUMN_ORDER, EntityPlan
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
-    NONE,
     Aggregate,
     DistinctSum,
     FirstTime,
@@ -25,138 +39,167 @@ from fraud.domain.features import Ints
 from fraud.domain.windows import Window
 
 
-class EntityPass:
-    """Sorts a history by one entity and computes that entity's aggregates.
+class Part(NamedTuple):
+    """Some entities' events: a slice of the sorted history.
 
     Attributes:
-        order: rows of the history by entity, then by observation; null entities left out.
-        absent: rows whose entity is null.
+        rows: of the history, by entity, then by observation.
+        columns: shape (numbers, m), what is known of each event, see `EntityPass.columns`.
     """
 
-    def __init__(self, plan: EntityPlan, history: History) -> None:
+    rows: Ints
+    columns: Ints
+
+
+class EntityPass:
+    """A history sorted by one entity, and the columns that its features are made of.
+
+    Args:
+        plan: of the entity.
+        history: all events and labels.
+        own: the events' own columns.
+
+    Attributes:
+        name: of the entity.
+        order: rows of the history by entity, then by observation; null entities left out.
+        absent: rows whose entity is null.
+        columns: number of each aggregate and of each own column, in `Part.columns`.
+    """
+
+    def __init__(self, plan: EntityPlan, history: History, own: OwnColumns) -> None:
         self._plan = plan
         self._history = history
-        self._name = plan.entity.name
-        codes = history.entity_codes(plan.entity)
-        entities = int(codes.max(initial=-1)) + 1
-        self.order, self._starts = kernels.group_rows(codes, entities)
-        self.absent = np.flatnonzero(codes < 0)
-        self._time_us = history.time_us[self.order]
-        if plan.uses_labels:
-            self._seq = history.seq[self.order]
-            about = codes[history.label_row]
-            self._labels, self._label_starts = kernels.group_rows(about, entities)
+        self._own = own.table
+        self._own_numbers = own.numbers(own_names(plan))
+        self.name = plan.entity.name
+        self.order, self._starts = history.grouped(plan.entity)
+        self.absent = history.absent(plan.entity)
+        self.columns: dict[Aggregate | str, int] = {}
+        self._width = 0
+        self._place_columns()
 
-    def aggregates(self) -> dict[Aggregate, Ints]:
-        """The plan's aggregates, sorted like `order`."""
-        found: dict[Aggregate, Ints] = {}
-        for tier in self._plan.tiers:
-            found |= self._tile_sums(tier)
-        for tier in self._plan.label_tiers:
-            found |= self._label_sums(tier)
-        found |= self._distinct_sums() | self._lasts() | self._places() | self._fraud_times()
-        if self._plan.has_outcomes:
-            found |= self._matured_sums()
-        return {aggregate: found[aggregate] for aggregate in self._plan.aggregates}
+    @cached_property
+    def _labels(self) -> tuple[Ints, Ints]:
+        """Labels by entity, then by observation, and where each entity's start."""
+        entities = len(self._starts) - 1
+        group = np.full(self._history.size, -1, np.int64)
+        group[self.order] = np.repeat(np.arange(entities), np.diff(self._starts))
+        return kernels.group_rows(group[self._history.label_row], entities)
 
-    def _tile_sums(self, tier: Tier) -> dict[Aggregate, Ints]:
-        values = np.empty((len(tier.columns), len(self.order)), np.int64)
-        for place, column in enumerate(tier.columns):
-            values[place] = self._history.summed(column, self.order)
-        out = np.empty((len(tier.windows), len(tier.columns), len(self.order)), np.int64)
-        lengths, delays = _lengths(tier.windows), _delays(tier.windows)
-        kernels.tile_sums(self._starts, self._time_us, values, tier.hop_us, lengths, delays, out)
-        return {
-            TileSum(self._name, window, column): out[w, c]
-            for w, window in enumerate(tier.windows)
-            for c, column in enumerate(tier.columns)
-        }
+    def _place_columns(self) -> None:
+        name, plan = self.name, self._plan
+        self._take(*own_names(plan))
+        self._tiers = [
+            self._take(*(TileSum(name, w, column) for w in tier.windows for column in tier.columns))
+            for tier in plan.tiers
+        ]
+        self._label_tiers = [
+            self._take(*(LabelSum(name, window) for window in tier.windows))
+            for tier in plan.label_tiers
+        ]
+        self._distinct = [
+            self._take(*(DistinctSum(name, field, window) for window in windows))
+            for field, windows in plan.distinct
+        ]
+        self._lifetime = self._take(Lifetime(name), LastTime(name), FirstTime(name))
+        self._last_values = [self._take(LastValue(name, field)) for field in plan.last_fields]
+        places = (LastPlace(name), LastPlaceTime(name))
+        self._places = self._take(*(places if plan.has_place else ()))
+        self._ks = sorted({a.k for a in plan.aggregates if isinstance(a, MaturedSum)})
+        outcomes = (MaturedSum(name, k, column) for k in self._ks for column in ("count", "fraud"))
+        self._matured = self._take(*outcomes)
+        frauds = (FraudTime(name, "latest"), FraudTime(name, "earliest"))
+        self._frauds = self._take(*(frauds if set(frauds) & set(plan.aggregates) else ()))
 
-    def _label_sums(self, tier: Tier) -> dict[Aggregate, Ints]:
-        out = np.zeros((len(tier.windows), len(self.order)), np.int64)
-        kernels.label_sums(
-            self._starts,
-            self._time_us,
-            self._seq,
-            self._label_starts,
-            self._history.label_seq[self._labels],
-            self._history.label_us[self._labels],
-            tier.hop_us,
-            _lengths(tier.windows),
-            out,
-        )
-        return {LabelSum(self._name, w): out[i] for i, w in enumerate(tier.windows)}
+    def _take(self, *names: Aggregate | str) -> slice:
+        """The next numbers for these columns."""
+        begin = self._width
+        for name in names:
+            self.columns[name] = self._width
+            self._width += 1
+        return slice(begin, self._width)
 
-    def _fraud_times(self) -> dict[Aggregate, Ints]:
-        if not any(isinstance(aggregate, FraudTime) for aggregate in self._plan.aggregates):
-            return {}
-        history = self._history
-        out = np.full((2, len(self.order)), NONE, np.int64)
-        kernels.fraud_times(
-            self._starts,
-            self._seq,
-            self._label_starts,
-            history.label_seq[self._labels],
-            history.time_us[history.label_row[self._labels]],
-            out,
-        )
-        return {FraudTime(self._name, "latest"): out[0], FraudTime(self._name, "earliest"): out[1]}
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """First and last-plus-one entity of every part."""
+        entities = len(self._starts) - 1
+        begin = 0
+        while begin < entities:
+            full = self._starts[begin] + PART_ROWS
+            end = max(begin + 1, int(np.searchsorted(self._starts, full, side="right")) - 1)
+            yield begin, end
+            begin = end
 
-    def _matured_sums(self) -> dict[Aggregate, Ints]:
-        ks = sorted({a.k for a in self._plan.aggregates if isinstance(a, MaturedSum)})
-        out = np.empty((len(ks), 2, len(self.order)), np.int64)
-        kernels.matured_sums(
-            self._starts,
-            self._time_us,
-            self._seq,
-            self._history.fraud_known_seq[self.order],
-            self._plan.maturity_us,
-            np.array(ks),
-            out,
-        )
-        return {MaturedSum(self._name, k, "count"): out[i, 0] for i, k in enumerate(ks)} | {
-            MaturedSum(self._name, k, "fraud"): out[i, 1] for i, k in enumerate(ks)
-        }
+    def part(self, begin: int, end: int, room: Ints) -> tuple[Part, Ints]:
+        """Computes the columns of the entities `begin` to `end`, in `room` where it suffices.
 
-    def _distinct_sums(self) -> dict[Aggregate, Ints]:
-        found: dict[Aggregate, Ints] = {}
-        for field, windows in self._plan.distinct:
-            out = np.empty((len(windows), len(self.order)), np.int64)
+        Args:
+            begin: first entity.
+            end: last entity plus one.
+            room: memory of an earlier part, used again; shape (anything,).
+
+        Returns:
+            The part, valid until `room` is used again, and the room for the next one.
+        """
+        starts = self._starts[begin : end + 1]
+        rows = self.order[starts[0] : starts[-1]]
+        needed = self._width * len(rows)
+        if needed > len(room):
+            room = np.empty(needed + needed // 4, np.int64)
+        columns = room[:needed].reshape(self._width, len(rows))
+        kernels.take_rows(self._own, rows, self._own_numbers, columns)
+        self._sums(starts - starts[0], columns)
+        if self._plan.uses_labels:
+            self._outcomes((begin, end), starts - starts[0], columns)
+        return Part(rows, columns), room
+
+    def _sums(self, starts: Ints, columns: Ints) -> None:
+        plan, size = self._plan, columns.shape[1]
+        time_us = self._column(TIME, columns)
+        for tier, place in zip(plan.tiers, self._tiers, strict=True):
+            amount, log = self._column(AMOUNT, columns), self._column(LOG, columns)
+            summed = np.array([COLUMN_ORDER.index(column) for column in tier.columns])
+            out = columns[place].reshape(len(tier.windows), len(tier.columns), size)
+            edges = _lengths(tier.windows), _delays(tier.windows)
+            kernels.tile_sums(starts, time_us, amount, log, summed, tier.hop_us, *edges, out)
+        for (field, windows), place in zip(plan.distinct, self._distinct, strict=True):
+            codes = self._column(f"{CODE} {field}", columns)
+            values = len(self._history.texts[field].values)
+            hops = np.array([window.hop_us for window in windows])
+            edges, out = (_lengths(windows), _delays(windows)), columns[place]
             kernels.distinct_sums(
-                self._starts,
-                self._time_us,
-                self._history.texts[field].codes[self.order],
-                DISTINCT_MEMORY,
-                np.array([window.hop_us for window in windows]),
-                _lengths(windows),
-                _delays(windows),
-                out,
+                starts, time_us, codes, values, DISTINCT_MEMORY, hops, *edges, out
             )
-            for place, window in enumerate(windows):
-                found[DistinctSum(self._name, field, window)] = out[place]
-        return found
+        kernels.lasts(starts, time_us, columns[self._lifetime])
+        for field, place in zip(plan.last_fields, self._last_values, strict=True):
+            value_ids = self._column(f"{VALUE_ID} {field}", columns)
+            kernels.last_values(starts, value_ids, columns[place.start])
+        if plan.has_place:
+            out = columns[self._places]
+            place_kernels.last_places(starts, time_us, self._column(PLACE, columns), out)
 
-    def _lasts(self) -> dict[Aggregate, Ints]:
-        out = np.empty((3, len(self.order)), np.int64)
-        kernels.lasts(self._starts, self._time_us, out)
-        found: dict[Aggregate, Ints] = {
-            Lifetime(self._name): out[0],
-            LastTime(self._name): out[1],
-            FirstTime(self._name): out[2],
-        }
-        for field in self._plan.last_fields:
-            previous = np.empty(len(self.order), np.int64)
-            kernels.last_values(self._starts, self._history.value_ids(field)[self.order], previous)
-            found[LastValue(self._name, field)] = previous
-        return found
+    def _outcomes(self, entities: tuple[int, int], starts: Ints, columns: Ints) -> None:
+        history = self._history
+        all_labels, all_starts = self._labels
+        label_starts = all_starts[entities[0] : entities[1] + 1]
+        labels = all_labels[label_starts[0] : label_starts[-1]]
+        label_starts = label_starts - label_starts[0]
+        label_seq, label_us = history.label_seq[labels], history.label_us[labels]
+        time_us, seq = self._column(TIME, columns), self._column(SEQ, columns)
+        for tier, place in zip(self._plan.label_tiers, self._label_tiers, strict=True):
+            about, lengths = (label_starts, label_seq, label_us), _lengths(tier.windows)
+            kernels.label_sums(starts, time_us, seq, *about, tier.hop_us, lengths, columns[place])
+        if self._ks:
+            out = columns[self._matured].reshape(len(self._ks), 2, columns.shape[1])
+            known, ks = self._column(FRAUD_KNOWN, columns), np.array(self._ks)
+            kernels.matured_sums(starts, time_us, seq, known, self._plan.maturity_us, ks, out)
+        if self._frauds.stop > self._frauds.start:
+            happened = history.time_us[history.label_row[labels]]
+            out = columns[self._frauds]
+            kernels.fraud_times(starts, seq, label_starts, label_seq, happened, out)
 
-    def _places(self) -> dict[Aggregate, Ints]:
-        if not self._plan.has_place:
-            return {}
-        out = np.empty((2, len(self.order)), np.int64)
-        places = self._history.place_ids[self.order]
-        place_kernels.last_places(self._starts, self._time_us, places, out)
-        return {LastPlace(self._name): out[0], LastPlaceTime(self._name): out[1]}
+    def _column(self, name: str, columns: Ints) -> Ints:
+        column: Ints = columns[self.columns[name]]
+        return column
 
 
 def _lengths(windows: tuple[Window, ...]) -> Ints:

@@ -9,10 +9,10 @@ from fraud.domain.aggregates import NONE
 Ints = NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def last_places(starts: Ints, time_us: Ints, place_ids: Ints, out: Ints) -> None:
     """Where and when each entity was seen last before each event -> `out` (2, n)."""
-    for group in numba.prange(len(starts) - 1):
+    for group in range(len(starts) - 1):
         place, seen_us = NONE, NONE
         for row in range(starts[group], starts[group + 1]):
             out[0, row] = place

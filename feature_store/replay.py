@@ -13,10 +13,9 @@ import numpy as np
 
 from feature_store.batch import TypeLayout
 from feature_store.columns import NEVER, History
-from feature_store.kernels import group_rows
 from feature_store.online import EntityState, Layout
 from feature_store.plan import Tier
-from fraud.domain.aggregates import DISTINCT_MEMORY, NONE, OUTCOME_MEMORY
+from fraud.domain.aggregates import DISTINCT_MEMORY, NONE, OUTCOME_MEMORY, TileColumn
 from fraud.domain.event import text_id
 from fraud.domain.features import Ints
 from fraud.domain.fraud_type import Entity
@@ -78,18 +77,15 @@ class _EntityReplay:
     def __init__(self, layout: Layout, history: History, event_ids: Ints) -> None:
         self._layout, self._history = layout, history
         plan = layout.plan
-        codes = history.entity_codes(plan.entity)
-        # Entities are numbered anew, so that every number has an event.
-        present, dense = np.unique(codes[codes >= 0], return_inverse=True)
-        self.count = len(present)
-        renumbered = np.full(len(codes), -1, np.int64)
-        renumbered[codes >= 0] = dense
-        self._order, self._starts = group_rows(renumbered, self.count)
-        self._group = renumbered[self._order]
+        self._order, self._starts = history.grouped(plan.entity)
+        self.count = len(self._starts) - 1
+        self._group = np.repeat(np.arange(self.count), np.diff(self._starts))
+        group_of_row = np.full(history.size, -1, np.int64)
+        group_of_row[self._order] = self._group
         self._time_us = history.time_us[self._order]
         self._latest = self._reduced(np.maximum, self._time_us)
         self.first_row: list[int] = self._order[self._starts[:-1]].tolist()
-        self._labels(renumbered[history.label_row])
+        self._labels(group_of_row[history.label_row])
         self._scalars()
         self._tiers = [self._tier(tier) for tier in plan.tiers]
         self._label_tiers = [self._label_tier(tier) for tier in plan.label_tiers]
@@ -145,8 +141,17 @@ class _EntityReplay:
         self._times = list(zip(*(each.tolist() for each in times), strict=True))
         self._frauds = list(zip(latest.tolist(), earliest.tolist(), strict=True))
 
+    def _summed(self, column: TileColumn) -> Ints:
+        """What the sorted events add to a tile column."""
+        if column == "count":
+            return np.ones(len(self._order), np.int64)
+        if column == "amount":
+            return self._history.amount_minor[self._order]
+        log = self._history.amount_log[self._order]
+        return log if column == "log" else log * log
+
     def _tier(self, tier: Tier) -> _Lists:
-        columns = [self._history.summed(column, self._order) for column in tier.columns]
+        columns = [self._summed(column) for column in tier.columns]
         return self._tiles(tier, self._group, self._time_us, columns)
 
     def _label_tier(self, tier: Tier) -> _Lists:

@@ -1,0 +1,186 @@
+"""Finishing the features of one entity in compiled code, straight into the frame.
+
+`Feature.finish` says what a feature is, in numpy. The common features are so plain that a
+whole history spends its time moving temporaries between numpy calls; for those this module
+has the same few operations as compiled steps. They use the same float64 operations in the
+same order, so not a bit differs (`tests/feature_store/test_finishing.py` holds each step
+against its `finish`, `test_parity.py` holds both against the oracle). A feature without a
+step is finished by its own `finish`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from feature_store.columns import AMOUNT, TIME, VALUE_ID
+from fraud.domain.aggregates import NONE, Aggregate
+from fraud.domain.features import Feature, Floats, Ints
+from fraud.domain.history import (
+    AmountMean,
+    AmountRatio,
+    AmountSum,
+    AmountZScore,
+    Changed,
+    Count,
+    CountRatio,
+    DistinctCount,
+    FraudLabels,
+    LabelRisk,
+    LifetimeCount,
+    MaturedFraudShare,
+    SecondsSince,
+)
+
+TAKE, DIVIDE, AMOUNT_RATIO, SECONDS, ZSCORE, DIFFERS = range(6)
+
+_OPERATION: dict[type[Feature], int] = {
+    Count: TAKE,
+    AmountSum: TAKE,
+    DistinctCount: TAKE,
+    LifetimeCount: TAKE,
+    FraudLabels: TAKE,
+    AmountMean: DIVIDE,
+    CountRatio: DIVIDE,
+    LabelRisk: DIVIDE,
+    MaturedFraudShare: DIVIDE,
+    AmountRatio: AMOUNT_RATIO,
+    SecondsSince: SECONDS,
+    AmountZScore: ZSCORE,
+    Changed: DIFFERS,
+}
+
+_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
+
+_BLOCK = 128  # rows whose values stay in the first-level cache until they are written
+
+
+class Steps(NamedTuple):
+    """Compiled steps: what to do with which columns, and where the value goes.
+
+    Attributes:
+        operations: shape (k, 4): the operation and up to three column numbers.
+        defaults: shape (k,), value where the feature is undefined.
+        places: shape (k,), columns of the frame.
+    """
+
+    operations: Ints
+    defaults: Floats
+    places: Ints
+
+
+def steps(
+    features: Sequence[Feature], places: Sequence[int], columns: Mapping[Aggregate | str, int]
+) -> tuple[Steps, list[int]]:
+    """The steps of the features at `places`, and the places of those that have none.
+
+    Args:
+        features: all features of the fraud type.
+        places: those of one entity.
+        columns: number of each aggregate and of each column of the events themselves.
+    """
+    compiled = [place for place in places if type(features[place]) in _OPERATION]
+    operations = np.zeros((len(compiled), 4), np.int64)
+    for row, place in zip(operations, compiled, strict=True):
+        feature = features[place]
+        operands: list[Aggregate | str] = [*feature.aggregates()]
+        if isinstance(feature, AmountRatio):
+            operands.append(AMOUNT)
+        elif isinstance(feature, SecondsSince):
+            operands.append(TIME)
+        elif isinstance(feature, Changed):
+            operands.append(f"{VALUE_ID} {feature.of}")
+        row[0] = _OPERATION[type(feature)]
+        row[1 : len(operands) + 1] = [columns[operand] for operand in operands]
+    return (
+        Steps(
+            operations,
+            np.array([features[place].default for place in compiled], np.float64),
+            np.array(compiled, np.int64),
+        ),
+        [place for place in places if place not in compiled],
+    )
+
+
+@_inline
+def _zscore(count: float, log: float, log_sq: float, own: float, default: float) -> float:
+    spread = count * log_sq - log * log
+    if not (count >= 2.0 and spread > 0.0):
+        return min(max(default, -10.0), 10.0)
+    score: float = (count * own - log) / np.sqrt(spread)
+    return min(max(score, -10.0), 10.0)
+
+
+@_inline
+def _plain(operation: int, a: int, b: int, c: int, default: float) -> float:
+    """The steps that look at their operands only."""
+    if operation == TAKE:
+        return float(a) if a != NONE else default
+    if operation == DIVIDE:
+        return float(a) / float(b) if b > 0 and a != NONE else default
+    if operation == AMOUNT_RATIO:
+        total = c * max(b, 0)
+        return float(total) / float(a) if a > 0 and total != NONE else default
+    if operation == SECONDS:
+        return float(max(b - a, 0)) / 1e6 if a != NONE else default
+    if a == NONE or b == NONE:
+        return default
+    return 1.0 if a != b else 0.0
+
+
+@_inline
+def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, values: Floats) -> None:
+    """One step for `len(values)` events from `begin` on."""
+    operation = step[0]
+    first, second, third = columns[step[1]], columns[step[2]], columns[step[3]]
+    if operation == ZSCORE:
+        for i in range(len(values)):
+            at = begin + i
+            count, total, squares = float(first[at]), float(second[at]), float(third[at])
+            values[i] = _zscore(count, total, squares, float(columns[log, at]), default)
+    else:
+        for i in range(len(values)):
+            at = begin + i
+            values[i] = _plain(operation, first[at], second[at], third[at], default)
+
+
+@_compile
+def finish_rows(
+    columns: Ints,
+    log: int,
+    operations: Ints,
+    defaults: Floats,
+    places: Ints,
+    rows: Ints,
+    out: Floats,
+) -> None:
+    """Take the steps for every event of `columns` (numbers, m), into rows of `out`.
+
+    Args:
+        columns: integer columns of m events.
+        log: number of the column with the events' own quantised log amounts.
+        operations: see `Steps`.
+        defaults: see `Steps`.
+        places: see `Steps`.
+        rows: shape (m,), the events' rows in `out`.
+        out: shape (n, features).
+    """
+    values = np.empty((len(places), _BLOCK))
+    for begin in range(0, len(rows), _BLOCK):
+        size = min(_BLOCK, len(rows) - begin)
+        for k in range(len(places)):
+            _fill(columns, operations[k], log, defaults[k], begin, values[k, :size])
+        for i in range(size):
+            row = out[rows[begin + i]]
+            for k in range(len(places)):
+                row[places[k]] = values[k, i]
+
+
+@_compile
+def fill_rows(rows: Ints, places: Ints, values: Floats, out: Floats) -> None:
+    """Write `values` (k,) into columns `places` of each of the rows `rows` of `out`."""
+    for row in rows:
+        for k in range(len(places)):
+            out[row, places[k]] = values[k]

@@ -1,0 +1,94 @@
+"""Each compiled step gives the very bits of the feature's own `finish`."""
+
+import numpy as np
+import pytest
+
+from feature_store.columns import AMOUNT, LOG, TIME, VALUE_ID
+from feature_store.finishing import finish_rows, steps
+from feature_store.inputs import ColumnInputs
+from fraud.domain.aggregates import NONE
+from fraud.domain.features import Feature
+from fraud.domain.history import (
+    AmountMean,
+    AmountRatio,
+    AmountSum,
+    AmountZScore,
+    Changed,
+    Count,
+    CountRatio,
+    DistinctCount,
+    FraudLabels,
+    LabelRisk,
+    LifetimeCount,
+    MaturedFraudShare,
+    SecondsSince,
+)
+from fraud.domain.windows import Window
+
+DAY, MONTH = Window("1d"), Window("30d")
+FEATURES = (
+    Count(entity="user", window=DAY),
+    AmountSum(entity="user", window=DAY, default=-1.0),
+    AmountMean(entity="user", window=DAY),
+    AmountRatio(entity="user", window=DAY),
+    AmountZScore(entity="user", window=DAY, default=12.0),
+    CountRatio(entity="user", window=DAY, longer=MONTH),
+    DistinctCount(entity="user", of="merchant_id", window=DAY),
+    LifetimeCount(entity="user"),
+    SecondsSince(entity="user", moment="last"),
+    SecondsSince(entity="user", moment="earliest_fraud", default=-3.0),
+    Changed(entity="user", of="country"),
+    FraudLabels(entity="user", window=DAY),
+    LabelRisk(entity="user", window=DAY),
+    MaturedFraudShare(entity="user", k=3),
+)
+ROWS = 700
+"""More than one block of the compiled loop, and not a multiple of it."""
+
+EDGES = [NONE, -1, 0, 1, 2, 3, 2**53 + 1, 2**62, np.iinfo(np.int64).max]
+
+
+def integers(rng: np.random.Generator) -> np.ndarray:
+    """Small, huge, edge and missing values."""
+    small = rng.integers(-3, 50, ROWS)
+    plausible = rng.integers(0, 10**13, ROWS)
+    edges = rng.choice(np.array(EDGES, np.int64), ROWS)
+    return np.choose(rng.integers(0, 3, ROWS), [small, plausible, edges])
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
+def test_a_compiled_step_equals_finish(feature: Feature) -> None:
+    rng = np.random.default_rng(5)
+    names = [TIME, AMOUNT, LOG, f"{VALUE_ID} country", *feature.aggregates()]
+    columns = np.stack([integers(rng) for _ in names])
+    columns[:3] = rng.integers(0, 10**13, (3, ROWS))  # an event's own columns are never missing
+    if isinstance(feature, Changed):
+        columns[3] = np.where(rng.random(ROWS) < 0.5, columns[4], columns[3])
+    numbers = {name: number for number, name in enumerate(names)}
+    inputs = ColumnInputs(
+        *columns[:3],
+        {},
+        {},
+        {"country": columns[3]},
+        dict(zip(names[4:], columns[4:], strict=True)),
+    )
+
+    compiled, others = steps([feature], [0], numbers)
+    found = np.empty((ROWS, 1))
+    finish_rows(columns, numbers[LOG], *compiled, np.arange(ROWS), found)
+
+    assert others == []
+    with np.errstate(all="ignore"):
+        wanted = feature.finish(inputs)
+    assert found[:, 0].tobytes() == wanted.tobytes()
+
+
+def test_a_feature_without_a_step_is_left_to_its_own_finish() -> None:
+    class Doubled(Count):
+        def finish(self, inputs):
+            return 2 * super().finish(inputs)
+
+    feature = Doubled(entity="user", window=DAY)
+    compiled, others = steps([feature], [0], {feature.aggregates()[0]: 0})
+    assert others == [0]
+    assert len(compiled.places) == 0
