@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_store import kernels
+from feature_store import grouping
 from feature_store.inputs import ColumnInputs
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.errors import ContractError
@@ -133,13 +133,13 @@ class History:
         """
         first, *others = (self.texts[field] for field in entity.fields)
         if not others:
-            return kernels.group_rows(first.codes, len(first.values))
+            return grouping.group_rows(first.codes, len(first.values))
         *middle, last = others
-        order, _ = kernels.group_rows(last.codes, len(last.values))
+        order, _ = grouping.group_rows(last.codes, len(last.values))
         for text in (*reversed(middle), first):
-            order, starts = kernels.regroup_rows(order, text.codes, len(text.values))
+            order, starts = grouping.regroup_rows(order, text.codes, len(text.values))
         for text in others:
-            starts = kernels.split_groups(order, starts, text.codes)
+            starts = grouping.split_groups(order, starts, text.codes)
         return order, starts
 
     def absent(self, entity: Entity) -> Ints:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from feature_store import kernels
+from feature_store import grouping
 from feature_store.columns import (
     AMOUNT,
     CODE,
@@ -46,7 +46,7 @@ class OwnColumns:
         columns = tuple(np.require(history.own(name), np.int64, ["C", "W"]) for name in self.names)
         begins = range(0, history.size, PART_ROWS)
         ends = [min(begin + PART_ROWS, history.size) for begin in begins]
-        for _ in each(lambda b, e: kernels.interleave(columns, b, e, self.table), begins, ends):
+        for _ in each(lambda b, e: grouping.interleave(columns, b, e, self.table), begins, ends):
             pass
 
     def numbers(self, names: Sequence[str]) -> Ints:

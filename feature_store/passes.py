@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from feature_store import kernels, place_kernels
+from feature_store import grouping, kernels, place_kernels
 from feature_store.columns import (
     AMOUNT,
     CODE,
@@ -84,7 +84,7 @@ class EntityPass:
         entities = len(self._starts) - 1
         group = np.full(self._history.size, -1, np.int64)
         group[self.order] = np.repeat(np.arange(entities), np.diff(self._starts))
-        return kernels.group_rows(group[self._history.label_row], entities)
+        return grouping.group_rows(group[self._history.label_row], entities)
 
     def _place_columns(self) -> None:
         name, plan = self.name, self._plan
@@ -146,7 +146,7 @@ class EntityPass:
         if needed > len(room):
             room = np.empty(needed + needed // 4, np.int64)
         columns = room[:needed].reshape(self._width, len(rows))
-        kernels.take_rows(self._own, rows, self._own_numbers, columns)
+        grouping.take_rows(self._own, rows, self._own_numbers, columns)
         self._sums(starts - starts[0], columns)
         if self._plan.uses_labels:
             self._outcomes((begin, end), starts - starts[0], columns)
