@@ -116,7 +116,7 @@ def _run_online(log: Log, batch_size: int) -> tuple[np.ndarray, dict[str, bytes]
     layout = type_layout("credit_card")
     encoded: dict[str, bytes] = {}
     by_id = {e.transaction_id: e for e in log.events}
-    labels = sorted(log.labels, key=lambda known: known.seq)
+    labels = acting(log)
     events = sorted(log.events, key=lambda e: e.seq)
     rows = []
     while events:
@@ -129,6 +129,19 @@ def _run_online(log: Log, batch_size: int) -> tuple[np.ndarray, dict[str, bytes]
     for label in labels:
         _apply_label(layout, encoded, label, by_id)
     return np.concatenate(rows) if rows else np.empty((0, 0)), encoded
+
+
+def acting(log: Log) -> list[Known]:
+    """The labels that reach the states: each transaction's first, if observed after it.
+
+    The product keeps the others out where labels come in: `bentos/scoring/labeller.py`.
+    """
+    seq = {event.transaction_id: event.seq for event in log.events}
+    first: dict[str, Known] = {}
+    for label in sorted(log.labels, key=lambda known: known.seq):
+        if seq.get(label.transaction_id, label.seq) < label.seq:
+            first.setdefault(label.transaction_id, label)
+    return list(first.values())
 
 
 def _event(seen: Seen) -> Event:
