@@ -113,6 +113,7 @@ def _polynomial(coefficients: list[float], at: Floats) -> Floats:
 class OfPlace(OfEntity):
     """Base of features that compare the event's place with the entity's last one."""
 
+    field: ClassVar[str] = LATITUDE
     default: float = -1.0
 
     def aggregates(self) -> tuple[Aggregate, ...]:

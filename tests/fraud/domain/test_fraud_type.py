@@ -12,6 +12,7 @@ from fraud.domain.event import Identifier, TransactionBase, to_event
 from fraud.domain.features import AmountShare, Number
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.history import Count, DistinctCount
+from fraud.domain.places import SpeedSinceLast
 from fraud.domain.policy import Costs, Thresholds
 from fraud.domain.windows import Window
 
@@ -72,6 +73,7 @@ def test_an_event_without_an_amount_risks_nothing() -> None:
             {"features": (DistinctCount(entity="visitor", of="paeg", window=Window("1d")),)},
             "reads the field 'paeg'",
         ),
+        ({"features": (SpeedSinceLast(entity="visitor"),)}, "reads the field 'latitude'"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(
