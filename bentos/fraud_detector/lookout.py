@@ -1,15 +1,21 @@
 """The watch's own session with the ledger: what shall serve, and the audit chain it holds."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from bentos.fraud_detector.watch import Sighting
 from fraud.domain.errors import LedgerUnavailable
+from fraud.domain.fraud_type import FraudType
+from fraud.domain.ruleset import Ruleset, built_in
 from fraud.ledger.audit import claim_chain
 from fraud.ledger.engine import connect, unavailable
 from fraud.ledger.models import CHAMPION, Deployment, deployments
+from fraud.ledger.rules import seed_rules
+from fraud.ledger.rulesets import latest_revisions, load_ruleset
 from fraud.ledger.schema import SERVICE_ROLE
 
 CHAIN_PREFIX = "detector"
@@ -26,13 +32,14 @@ class Lookout:
 
     Args:
         url: address of the ledger.
-        fraud_types: names of those whose deployments count.
+        fraud_types: those whose deployments and rulesets count, by name.
     """
 
-    def __init__(self, url: str, fraud_types: Sequence[str]) -> None:
+    def __init__(self, url: str, fraud_types: Mapping[str, FraudType]) -> None:
         self._url = url
         self._fraud_types = fraud_types
         self._connection: Connection | None = None
+        self._rulesets: dict[str, Ruleset] = {}
         self.chain: str | None = None
         self.role: str | None = None
 
@@ -62,6 +69,7 @@ class Lookout:
                 row = cursor.fetchone()
             connection.commit()
             self.role = SERVICE_ROLE if row is not None and row[0] else None
+            self._seed(connection)
             self.chain = claim_chain(connection, CHAIN_PREFIX)
             self._connection = connection
         return self._connection
@@ -74,8 +82,35 @@ class Lookout:
             for name in self._fraud_types:
                 newest = deployments(cursor, name, limit=CANDIDATES)
                 found += [each for each in newest if each.stage == CHAMPION]
+            self._rulesets = self._look_at_rulesets(cursor)
         connection.commit()
-        return Sighting(deployments=tuple(found), revision=row[0] if row else None)
+        return Sighting(
+            deployments=tuple(found),
+            revision=row[0] if row else None,
+            rulesets=self._rulesets,
+        )
+
+    def _look_at_rulesets(self, cursor: Cursor) -> dict[str, Ruleset]:
+        """The newest rulesets; only what changed since the last look is read."""
+        latest = latest_revisions(cursor)
+        return {
+            name: load_ruleset(
+                cursor,
+                name,
+                rules_version=latest.get((name, "rules"), 0),
+                lists_version=latest.get((name, "lists"), 0),
+                policy_version=latest.get((name, "policy"), 0),
+                known=self._rulesets.get(name),
+            )
+            for name in self._fraud_types
+        }
+
+    def _seed(self, connection: Connection) -> None:
+        """Put the fraud types' own rules into a ledger that does not know them."""
+        with connection.cursor() as cursor:
+            for name, kind in self._fraud_types.items():
+                seed_rules(cursor, name, built_in(kind).rules, time.time_ns() // 1000)
+        connection.commit()
 
 
 def not_yet_claimed() -> LedgerUnavailable:

@@ -13,7 +13,8 @@ from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.microbatch import Collector, Limits
 from bentos.fraud_detector.problems import Problem
 from bentos.fraud_detector.rate import RateLimit
-from bentos.fraud_detector.watch import LedgerWatch
+from bentos.fraud_detector.shelf import RulesetShelf
+from bentos.fraud_detector.watch import LedgerWatch, Sighting
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.scorer import Scorer, ScoreRequest
 from fraud.domain.decision import Decision
@@ -72,8 +73,9 @@ class Runtime:
         self.champions = ChampionShelf(
             fraud_types(), settings.verify_key_pem, settings.bundle_dir, self._on_swap
         )
-        self._lookout = Lookout(self._url, tuple(fraud_types()))
-        self.watch = LedgerWatch(self._lookout, self.champions.refresh)
+        self.rulesets = RulesetShelf(fraud_types())
+        self._lookout = Lookout(self._url, fraud_types())
+        self.watch = LedgerWatch(self._lookout, self._take_over)
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
             self._score, self._record, limits, metrics.batch_size.observe
         )
@@ -173,6 +175,10 @@ class Runtime:
             },
         )
 
+    def _take_over(self, sighting: Sighting) -> None:
+        self.rulesets.refresh(sighting.rulesets)
+        self.champions.refresh(sighting.deployments)
+
     def _on_swap(self, fraud_type: str, model: ScoringModel) -> None:
         accuracy = model.manifest.metrics.get("test", {}).get("accuracy")
         if accuracy is not None:
@@ -202,5 +208,6 @@ class Runtime:
                     statement_timeout_s=STATEMENT_TIMEOUT_S,
                     role=self._lookout.role,
                 )
-            self._scorer = chain, Scorer(self._pool, self.champions, clock_us, chain)
+            scorer = Scorer(self._pool, self.champions, clock_us, chain, self.rulesets)
+            self._scorer = chain, scorer
         return self._scorer[1]

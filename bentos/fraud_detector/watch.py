@@ -1,4 +1,4 @@
-"""The watch: once a second, one short query asks the ledger what shall serve.
+"""The watch: twice a second, a few short queries ask the ledger what shall serve.
 
 It has a thread and a connection of its own, so that neither the event loop nor the scoring
 thread ever waits for it, and `/health` answers from what it saw last without any I/O.
@@ -8,13 +8,15 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from fraud.domain.errors import LedgerUnavailable
+from fraud.domain.ruleset import Ruleset
 from fraud.ledger.models import Deployment
 
-INTERVAL_S = 1.0
+INTERVAL_S = 0.5
+"""A changed rule is to act within a second, in every worker."""
 
 log = logging.getLogger("fraud.detector")
 
@@ -26,10 +28,12 @@ class Sighting:
     Attributes:
         deployments: of stage champion, newest first.
         revision: of the ledger's schema.
+        rulesets: by fraud type.
     """
 
     deployments: tuple[Deployment, ...]
     revision: str | None
+    rulesets: Mapping[str, Ruleset] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,22 @@ class LedgerStatus:
 
 
 class LedgerWatch:
-    """Looks once a second, and hands what it finds on.
+    """Looks twice a second, and hands what it finds on.
 
     Args:
         look: asks the ledger; raises LedgerUnavailable.
-        on_deployments: takes over what shall serve.
+        on_sighting: takes over what shall serve.
         interval_s: seconds between two looks.
     """
 
     def __init__(
         self,
         look: Callable[[], Sighting],
-        on_deployments: Callable[[Sequence[Deployment]], None],
+        on_sighting: Callable[[Sighting], None],
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._look = look
-        self._on_deployments = on_deployments
+        self._on_sighting = on_sighting
         self._interval_s = interval_s
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -117,7 +121,7 @@ class LedgerWatch:
             problem=problem,
         )
         if found is not None:
-            self._on_deployments(found.deployments)
+            self._on_sighting(found)
 
     def _run(self) -> None:
         while not self._end.wait(self._interval_s):

@@ -1,33 +1,26 @@
-"""What is answered when the model is away: the rules alone, openly marked as degraded."""
-
-from collections.abc import Mapping
+"""What is answered when the model is away: lists and rules alone, openly marked as degraded."""
 
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.policy import policy_version
-from fraud.domain.rules import RiskLevel, Rule
+from fraud.domain.policy import Thresholds
+from fraud.domain.rules import RiskLevel
+from fraud.domain.ruleset import Findings
 
 NO_MODEL = "none"
 
 
-def rules_only(
-    fraud_type: FraudType, values: Mapping[str, float]
-) -> tuple[float, RiskLevel, tuple[Rule, ...]]:
-    """Probability, level and fired rules of a decision without a model.
+def rules_only(fraud_type: FraudType, findings: Findings) -> tuple[float, RiskLevel]:
+    """Probability and level of a decision without a model.
 
-    The level is at least MEDIUM: without a model nobody is approved unseen. The probability
-    is the least one of that level under the type's fallback thresholds.
+    The level is at least MEDIUM unless an allow list says otherwise: without a model nobody
+    is approved unseen. The probability is the least one of that level under the type's
+    fallback thresholds.
     """
-    fired = tuple(rule for rule in fraud_type.rules if rule.fires(values))
-    level = max([RiskLevel.MEDIUM, *(rule.level for rule in fired)])
-    thresholds = fraud_type.fallback_thresholds
+    level = findings.level(RiskLevel.MEDIUM)
+    thresholds: Thresholds = fraud_type.fallback_thresholds
     least = {
+        RiskLevel.LOW: 0.0,
         RiskLevel.MEDIUM: thresholds.review,
         RiskLevel.HIGH: thresholds.block,
         RiskLevel.CRITICAL: thresholds.critical,
     }
-    return least[level], level, fired
-
-
-def fallback_policy_version(fraud_type: FraudType) -> str:
-    """Version of the policy that `rules_only` applies."""
-    return policy_version(fraud_type.fallback_thresholds, fraud_type.rules)
+    return least[level], level

@@ -1,91 +1,111 @@
-"""From features to decisions: the model, the rules, the policy, the reasons."""
+"""From features to decisions: the model, lists and rules, the policy, the reasons."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bentos.scoring.fallback import NO_MODEL, fallback_policy_version, rules_only
+from bentos.scoring.fallback import NO_MODEL, rules_only
 from bentos.scoring.model import ScoringModel, to_probabilities
+from bentos.scoring.ruleset import CompiledRuleset, Rulesets
 from fraud.domain.decision import Decision, Reason, new_decision_id
 from fraud.domain.errors import ModelUnavailable
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.policy import decide, policy_version
-from fraud.domain.reasons import top_reasons
+from fraud.domain.policy import policy_version
+from fraud.domain.reasons import MAX_REASONS, NO_MODEL_REASON, hit_reasons, top_reasons
 from fraud.domain.rules import RiskLevel
+from fraud.domain.ruleset import Findings
 
 if TYPE_CHECKING:
     from bentos.scoring.scorer import Champions
 
 
 class Judge:
-    """Decides on feature rows of one fraud type with one model, or with the rules alone.
+    """Decides on feature rows of one fraud type with one ruleset, and one model or none.
 
     Args:
         fraud_type: whose events.
-        model: the champion, or None where the rules must do.
+        model: the champion, or None where lists and rules must do.
+        compiled: the ruleset.
     """
 
-    def __init__(self, fraud_type: FraudType, model: ScoringModel | None) -> None:
+    def __init__(
+        self, fraud_type: FraudType, model: ScoringModel | None, compiled: CompiledRuleset
+    ) -> None:
         self._fraud_type = fraud_type
         self._model = model
+        self._compiled = compiled
         if model is None:
-            self.model_version = NO_MODEL
-            self.policy_version = fallback_policy_version(fraud_type)
+            self._thresholds = fraud_type.fallback_thresholds
         else:
-            self._thresholds = model.manifest.thresholds
-            self.model_version = model.version
-            self.policy_version = policy_version(self._thresholds, fraud_type.rules)
+            self._thresholds = compiled.ruleset.thresholds or model.manifest.thresholds
+        self.model_version = NO_MODEL if model is None else model.version
+        self.policy_version = policy_version(self._thresholds)
 
     def decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
         """A decision per event; `matrix` holds their features, shape (n, features)."""
-        probabilities = (
-            to_probabilities(self._model.margins(matrix)) if self._model else np.zeros(len(events))
-        )
+        if self._model is None:
+            probabilities = [math.nan] * len(events)
+        else:
+            probabilities = to_probabilities(self._model.margins(matrix)).tolist()
         return [
-            self._decide_one(event, row, float(probability), now_us)
-            for event, row, probability in zip(events, matrix, probabilities, strict=True)
+            self._decide_one(event, row, values, probability, now_us)
+            for event, row, values, probability in zip(
+                events, matrix, matrix.tolist(), probabilities, strict=True
+            )
         ]
 
-    def _decide_one(self, event: Event, row: Floats, probability: float, now_us: int) -> Decision:
-        values = dict(zip(self._fraud_type.feature_names, row.tolist(), strict=True))
+    def _decide_one(
+        self, event: Event, row: Floats, values: list[float], probability: float, now_us: int
+    ) -> Decision:
+        findings = self._compiled.find(event, values, probability, now_us)
         if self._model is None:
-            probability, level, fired = rules_only(self._fraud_type, values)
+            probability, level = rules_only(self._fraud_type, findings)
         else:
-            fired = tuple(rule for rule in self._fraud_type.rules if rule.fires(values))
-            level = decide(probability, self._thresholds, fired)
+            level = findings.level(self._thresholds.level(probability))
+        ruleset = self._compiled.ruleset
         return Decision(
             transaction_id=event.transaction_id,
             decision_id=new_decision_id(now_us),
             fraud_type=event.fraud_type,
             fraud_probability=probability,
             risk_level=level,
-            reasons=self._reasons(row, level),
-            rules=tuple(rule.code for rule in fired),
+            reasons=self._reasons(row, values, level, findings),
+            rules=findings.codes,
             model_version=self.model_version,
             policy_version=self.policy_version,
             degraded=self._model is None,
             scored_at_us=now_us,
+            shadow_rules=tuple(hit.rule.code for hit in findings.shadow),
+            rules_version=ruleset.rules_version,
+            lists_version=ruleset.lists_version,
         )
 
-    def _reasons(self, row: Floats, level: RiskLevel) -> tuple[Reason, ...]:
-        if self._model is None or level is RiskLevel.LOW:
-            return ()
+    def _reasons(
+        self, row: Floats, values: list[float], level: RiskLevel, findings: Findings
+    ) -> tuple[Reason, ...]:
+        reasons = hit_reasons(findings) if findings.codes else ()
+        if level is RiskLevel.LOW:
+            return reasons
+        if self._model is None:
+            return (*reasons, NO_MODEL_REASON)
         _, contributions = self._model.contributions(row)
-        return top_reasons(self._fraud_type.features, row.tolist(), contributions.tolist())
+        most = MAX_REASONS - len(reasons)
+        features = self._fraud_type.features
+        return reasons + top_reasons(features, values, contributions.tolist(), most)
 
 
-def judge_of(fraud_type: FraudType, champions: "Champions") -> Judge:
+def judge_of(fraud_type: FraudType, champions: "Champions", rulesets: Rulesets) -> Judge:
     """The judge for a batch: with the champion, or without where the type allows it.
 
     Raises:
         ModelUnavailable: there is no champion and the type refuses to go without.
     """
+    compiled = rulesets.ruleset(fraud_type.name)
     try:
-        return Judge(fraud_type, champions.model(fraud_type.name))
+        return Judge(fraud_type, champions.model(fraud_type.name), compiled)
     except ModelUnavailable:
         if fraud_type.on_failure == "refuse":
             raise
-        return Judge(fraud_type, None)
+        return Judge(fraud_type, None, compiled)

@@ -9,6 +9,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from bentos.scoring.judge import Judge, judge_of
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, TypeLayout, type_layout
 from feature_store.online import EntityState
 from feature_store.state_table import StateRace, StoredState, load_states, save_states
@@ -76,6 +77,7 @@ class Scorer:
         champions: models by fraud type.
         clock_us: the time now, microseconds UTC.
         chain: audit chain that this writer has claimed.
+        rulesets: rulesets by fraud type; the built-in rules if not given.
     """
 
     def __init__(
@@ -84,9 +86,11 @@ class Scorer:
         champions: Champions,
         clock_us: Callable[[], int],
         chain: str,
+        rulesets: Rulesets | None = None,
     ) -> None:
         self._pool = pool
         self._champions = champions
+        self._rulesets = rulesets or BuiltInRulesets()
         self._clock_us = clock_us
         self._chain = chain
         self._latest_us = 0
@@ -102,7 +106,7 @@ class Scorer:
             ModelUnavailable: a fraud type without a champion refuses to guess; likewise.
         """
         judges = {
-            name: judge_of(type_layout(name).fraud_type, self._champions)
+            name: judge_of(type_layout(name).fraud_type, self._champions, self._rulesets)
             for name in {request.event.fraud_type for request in requests}
         }
         for _ in range(ATTEMPTS):

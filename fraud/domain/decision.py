@@ -10,14 +10,14 @@ from fraud.domain.rules import RiskLevel
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a decision is above LOW.
+    """Why a decision is what it is.
 
     Attributes:
         code: stable reason code.
         text: one sentence for analysts.
-        feature: the feature behind it.
+        feature: the feature or field behind it, "" where there is none.
         value: that feature's value.
-        contribution: what it added to the score's log-odds.
+        contribution: what it added to the score's log-odds; 0 for lists and rules.
     """
 
     code: str
@@ -29,7 +29,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to one event; see the reply of `/predict` for the meaning of each part."""
+    """The answer to one event; see the reply of `/predict` for the meaning of each part.
+
+    What the reply leaves out: `shadow_rules` are the codes of shadow rules that held,
+    `rules_version` and `lists_version` name the ruleset that decided.
+    """
 
     transaction_id: str
     decision_id: str
@@ -43,6 +47,9 @@ class Decision:
     degraded: bool
     scored_at_us: int
     is_replayed: bool = False
+    shadow_rules: tuple[str, ...] = ()
+    rules_version: int = 0
+    lists_version: int = 0
 
     @property
     def recommended_action(self) -> Action:

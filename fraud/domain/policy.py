@@ -1,12 +1,13 @@
-"""Policy: what follows from a probability and the rules that fired."""
+"""Policy: what follows from a probability, and what from a level of risk."""
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Literal
 
 from fraud.domain.errors import ContractError
-from fraud.domain.rules import RiskLevel, Rule
+from fraud.domain.rules import RiskLevel
 
 Action = Literal["approve", "review", "block"]
 
@@ -65,12 +66,8 @@ class Thresholds:
         return RiskLevel.MEDIUM if probability >= self.review else RiskLevel.LOW
 
 
-def policy_version(thresholds: Thresholds, rules: tuple[Rule, ...]) -> str:
-    """Content address of a policy: equal content, equal version."""
-    content = json.dumps([asdict(thresholds), [asdict(rule) for rule in rules]], sort_keys=True)
+@cache
+def policy_version(thresholds: Thresholds) -> str:
+    """Content address of a policy: equal thresholds, equal version."""
+    content = json.dumps(asdict(thresholds), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-def decide(probability: float, thresholds: Thresholds, fired: tuple[Rule, ...]) -> RiskLevel:
-    """The higher of what the model says and what the rules that fired demand."""
-    return max([thresholds.level(probability), *(rule.level for rule in fired)])

@@ -1,21 +1,11 @@
 """Rules: declared conditions on fields and features that raise the risk of a decision."""
 
-import operator
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
-
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+RuleState = Literal["draft", "shadow", "active", "retired"]
 
 
 class RiskLevel(IntEnum):
@@ -35,14 +25,15 @@ class Condition:
     comparison: Comparison
     value: float
 
-    def holds(self, values: Mapping[str, float]) -> bool:
-        """Whether the condition is true of these feature values."""
-        return _COMPARE[self.comparison](values[self.feature], self.value)
+    @property
+    def expression(self) -> str:
+        """The condition in the language of rules."""
+        return f"{self.feature} {self.comparison} {self.value!r}"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Raises the risk to `level` where all conditions hold.
+    """A rule that comes with a fraud type; it raises the risk where all conditions hold.
 
     Attributes:
         code: stable name, shown to callers.
@@ -56,6 +47,28 @@ class Rule:
     level: RiskLevel
     conditions: tuple[Condition, ...]
 
-    def fires(self, values: Mapping[str, float]) -> bool:
-        """Whether all conditions hold."""
-        return all(condition.holds(values) for condition in self.conditions)
+    @property
+    def expression(self) -> str:
+        """The rule in the language of rules."""
+        return " && ".join(condition.expression for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVersion:
+    """One version of a rule as it serves.
+
+    Attributes:
+        code: stable name, shown to callers.
+        version: of this rule, from 1.
+        text: what it means, for analysts.
+        level: the least risk of a decision it fires on.
+        expression: holds where the rule fires.
+        state: what its hits do.
+    """
+
+    code: str
+    version: int
+    text: str
+    level: RiskLevel
+    expression: str
+    state: RuleState

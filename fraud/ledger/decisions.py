@@ -61,7 +61,7 @@ _KNOWN = Statement(
     """
     SELECT t.body_digest, d.transaction_id, d.decision_id, d.fraud_type, d.probability,
         d.risk_level, d.reasons, d.rules, d.model_version, d.policy_version, d.degraded,
-        d.scored_at
+        d.scored_at, d.shadow_rules, d.rules_version, d.lists_version
     FROM decisions d JOIN transactions t USING (transaction_id)
     WHERE d.transaction_id = ANY($1)
     """,
@@ -104,6 +104,9 @@ def _decision(row: Sequence[Any]) -> Decision:
         policy_version=row[8],
         degraded=row[9],
         scored_at_us=to_us(row[10]),
+        shadow_rules=tuple(row[11]),
+        rules_version=row[12],
+        lists_version=row[13],
     )
 
 
@@ -115,7 +118,9 @@ _INSERT = Statement(
         SELECT * FROM jsonb_to_recordset($1::jsonb) AS record (
             event_time timestamp, amount numeric, seq bigint, observed_at timestamptz,
             amount_minor bigint, body_digest text, fields jsonb, reply jsonb, feature_values text,
-            schema_hash text, actor text, outbox_key text, alert_type text, description text
+            schema_hash text, actor text, outbox_key text, alert_type text, description text,
+            rules_version bigint, lists_version bigint, shadow_rules jsonb,
+            money_at_risk bigint
         )
     ), new_transactions AS (
         INSERT INTO transactions (
@@ -134,7 +139,7 @@ _INSERT = Statement(
         INSERT INTO decisions (
             decision_id, transaction_id, fraud_type, probability, risk_level, action, reasons,
             rules, model_version, policy_version, schema_hash, feature_values, degraded,
-            scored_at, actor
+            scored_at, actor, rules_version, lists_version, shadow_rules
         )
         SELECT
             (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
@@ -142,12 +147,17 @@ _INSERT = Statement(
             reply->>'recommended_action', reply->'reasons', reply->'rules',
             reply->>'model_version', reply->>'policy_version', schema_hash,
             decode(feature_values, 'base64'), (reply->>'degraded')::boolean,
-            (reply->>'scored_at')::timestamptz, actor
+            (reply->>'scored_at')::timestamptz, actor, rules_version, lists_version, shadow_rules
         FROM batch
     ), new_alerts AS (
         INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
         SELECT reply->>'transaction_id', alert_type, reply->>'risk_level', description,
             reply->>'fraud_type'
+        FROM batch WHERE alert_type IS NOT NULL
+    ), new_cases AS (
+        INSERT INTO cases (case_id, transaction_id, fraud_type, priority)
+        SELECT (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
+            money_at_risk
         FROM batch WHERE alert_type IS NOT NULL
     )
     INSERT INTO outbox (topic, key, payload)
@@ -157,7 +167,9 @@ _INSERT = Statement(
 
 
 def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
-    """Write transactions, decisions, alerts (above LOW) and outbox messages; one round trip.
+    """Write transactions, decisions, alerts and cases (above LOW) and outbox messages.
+
+    One round trip. A case has the id of its decision.
 
     Raises:
         psycopg2.errors.UniqueViolation: a transaction_id was decided already, if
@@ -192,11 +204,15 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
         "feature_values": base64.b64encode(record.feature_values).decode(),
         "schema_hash": record.schema_hash,
         "actor": record.actor,
+        "rules_version": decision.rules_version,
+        "lists_version": decision.lists_version,
+        "shadow_rules": decision.shadow_rules,
         "outbox_key": record.subject,
     }
     if decision.risk_level > RiskLevel.LOW:
         parameters["alert_type"] = decision.rules[0] if decision.rules else "MODEL_SCORE"
         parameters["description"] = _description(decision)
+        parameters["money_at_risk"] = round(decision.fraud_probability * event.amount_minor)
     return parameters
 
 

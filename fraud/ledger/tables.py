@@ -5,8 +5,6 @@ guide under its name and type; their TIMESTAMP columns are in UTC. Tables are ma
 migrations, never from this metadata; a test compares the two.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -16,11 +14,8 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
-    Identity,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     Numeric,
     String,
     Table,
@@ -29,36 +24,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
+import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metadata
+from fraud.ledger.columns import (
+    EMPTY_LIST,
+    EMPTY_OBJECT,
+    NOW,
+    UTC_NOW,
+    Moment,
+    TransactionId,
+    fraud_type,
+    metadata,
+    row_id,
 )
-
-TransactionId = String(50, collation="C")
-Moment = DateTime(timezone=True)
-UTC_NOW = text("(now() AT TIME ZONE 'UTC')")
-NOW = text("now()")
-EMPTY_LIST = text("'[]'::jsonb")
-EMPTY_OBJECT = text("'{}'::jsonb")
-
-
-def _id() -> Column[int]:
-    return Column("id", BigInteger, Identity(always=False), primary_key=True)
-
-
-def _fraud_type(**options: Any) -> Column[str]:
-    return Column("fraud_type", String(50), nullable=False, **options)
-
 
 transactions = Table(
     "transactions",
     metadata,
-    _id(),
+    row_id(),
     Column("transaction_id", TransactionId, nullable=False, unique=True),
     Column("timestamp", DateTime, nullable=False, comment="When it happened, UTC."),
     Column("amount", Numeric(10, 2), nullable=False, comment="Major units."),
@@ -69,7 +51,7 @@ transactions = Table(
     Column("risk_level", String(20)),
     Column("recommended_action", String(50)),
     Column("created_at", DateTime, server_default=UTC_NOW),
-    _fraud_type(),
+    fraud_type(),
     Column(
         "event_time",
         Moment,
@@ -102,7 +84,7 @@ decisions = Table(
         nullable=False,
         unique=True,
     ),
-    _fraud_type(),
+    fraud_type(),
     Column("probability", Double, nullable=False),
     Column("risk_level", String(20), nullable=False),
     Column("action", String(20), nullable=False),
@@ -120,6 +102,27 @@ decisions = Table(
     Column("degraded", Boolean, nullable=False),
     Column("scored_at", Moment, nullable=False),
     Column("actor", Text, nullable=False, comment="Whose request it was."),
+    Column(
+        "rules_version",
+        BigInteger,
+        nullable=False,
+        server_default=text("'0'"),
+        comment="Revision of the rules that decided.",
+    ),
+    Column(
+        "lists_version",
+        BigInteger,
+        nullable=False,
+        server_default=text("'0'"),
+        comment="Revision of the lists that decided.",
+    ),
+    Column(
+        "shadow_rules",
+        JSONB,
+        nullable=False,
+        server_default=EMPTY_LIST,
+        comment="Codes of shadow rules that held.",
+    ),
     Index("ix_decisions_fraud_type_scored_at", "fraud_type", "scored_at"),
     Index("ix_decisions_degraded_scored_at", "scored_at", postgresql_where=text("degraded")),
 )
@@ -127,14 +130,14 @@ decisions = Table(
 fraud_alerts = Table(
     "fraud_alerts",
     metadata,
-    _id(),
+    row_id(),
     Column("transaction_id", TransactionId, ForeignKey("transactions.transaction_id")),
     Column("alert_type", String(50), nullable=False),
     Column("severity", String(20), nullable=False),
     Column("description", Text),
     Column("status", String(20), server_default="open"),
     Column("created_at", DateTime, server_default=UTC_NOW),
-    _fraud_type(),
+    fraud_type(),
     Index("ix_fraud_alerts_transaction_id", "transaction_id"),
     Index("ix_fraud_alerts_status_created_at", "status", "created_at"),
 )
@@ -142,9 +145,9 @@ fraud_alerts = Table(
 model_performance = Table(
     "model_performance",
     metadata,
-    _id(),
+    row_id(),
     Column("model_type", String(50), nullable=False),
-    _fraud_type(),
+    fraud_type(),
     Column("accuracy", Numeric(5, 4)),
     Column("roc_auc", Numeric(5, 4)),
     Column("training_date", DateTime),
@@ -158,9 +161,9 @@ model_performance = Table(
 labels = Table(
     "labels",
     metadata,
-    _id(),
+    row_id(),
     Column("transaction_id", TransactionId, nullable=False),
-    _fraud_type(),
+    fraud_type(),
     Column("is_fraud", Boolean, nullable=False),
     Column("reported_at", Moment, nullable=False),
     Column("source", String(30), nullable=False),
@@ -188,15 +191,21 @@ cases = Table(
         nullable=False,
         unique=True,
     ),
-    _fraud_type(),
+    fraud_type(),
     Column("status", String(20), nullable=False, server_default="open"),
-    Column("priority", Integer, nullable=False, server_default="0"),
+    Column(
+        "priority",
+        BigInteger,
+        nullable=False,
+        server_default=text("'0'"),
+        comment="Money at risk, minor units.",
+    ),
     Column("assignee", Text),
     Column("verdict", String(20)),
     Column("notes", JSONB, nullable=False, server_default=EMPTY_LIST),
     Column("opened_at", Moment, nullable=False, server_default=NOW),
     Column("closed_at", Moment),
-    Index("ix_cases_status_priority_opened_at", "status", "priority", "opened_at"),
+    Index("ix_cases_status_priority_case_id", "status", text("priority DESC"), "case_id"),
     Index("ix_cases_assignee_status", "assignee", "status"),
 )
 
@@ -235,7 +244,7 @@ audit_anchor = Table(
 outbox = Table(
     "outbox",
     metadata,
-    _id(),
+    row_id(),
     Column("topic", String(100), nullable=False),
     Column("key", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
@@ -248,72 +257,17 @@ entity_state = Table(
     "entity_state",
     metadata,
     Column("key", Text(collation="C"), primary_key=True),
-    _fraud_type(),
+    fraud_type(),
     Column("state", LargeBinary, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
 )
 
-lists = Table(
-    "lists",
-    metadata,
-    _id(),
-    _fraud_type(),
-    Column("list_name", String(50), nullable=False),
-    Column("kind", String(10), nullable=False),
-    Column("field", String(50), nullable=False),
-    Column("value", Text, nullable=False),
-    Column("reason", Text),
-    Column("added_by", Text, nullable=False),
-    Column("added_at", Moment, nullable=False, server_default=NOW),
-    Column("expires_at", Moment),
-    CheckConstraint("kind IN ('allow', 'deny')", name="kind"),
-    Index(
-        "uq_lists_fraud_type_list_name_field_value",
-        "fraud_type",
-        "list_name",
-        "field",
-        "value",
-        unique=True,
-    ),
-)
-
-rules = Table(
-    "rules",
-    metadata,
-    _id(),
-    _fraud_type(),
-    Column("code", String(50), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("state", String(10), nullable=False),
-    Column("definition", JSONB, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("created_at", Moment, nullable=False, server_default=NOW),
-    CheckConstraint("state IN ('draft', 'shadow', 'active', 'retired')", name="state"),
-    Index("uq_rules_fraud_type_code_version", "fraud_type", "code", "version", unique=True),
-    Index("ix_rules_fraud_type_state", "fraud_type", "state"),
-)
-
-policies = Table(
-    "policies",
-    metadata,
-    _id(),
-    _fraud_type(),
-    Column("version", String(100), nullable=False),
-    Column("state", String(10), nullable=False),
-    Column("definition", JSONB, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("created_at", Moment, nullable=False, server_default=NOW),
-    CheckConstraint("state IN ('draft', 'shadow', 'active', 'retired')", name="state"),
-    Index("uq_policies_fraud_type_version", "fraud_type", "version", unique=True),
-    Index("ix_policies_fraud_type_state", "fraud_type", "state"),
-)
-
 deployments = Table(
     "deployments",
     metadata,
-    _id(),
-    _fraud_type(),
+    row_id(),
+    fraud_type(),
     Column("model_version", String(100), nullable=False),
     Column("bundle_path", Text, nullable=False),
     Column("bundle_digest", String(64), nullable=False),
@@ -328,8 +282,8 @@ deployments = Table(
 quarantine = Table(
     "quarantine",
     metadata,
-    _id(),
-    _fraud_type(),
+    row_id(),
+    fraud_type(),
     Column("source", Text, nullable=False),
     Column("row_number", BigInteger, nullable=False),
     Column("raw", JSONB, nullable=False),
@@ -350,7 +304,7 @@ feature_schemas = Table(
     "feature_schemas",
     metadata,
     Column("schema_hash", String(64), primary_key=True),
-    _fraud_type(),
+    fraud_type(),
     Column("feature_names", JSONB, nullable=False),
     Column("definition", JSONB, nullable=False),
     Column("created_at", Moment, nullable=False, server_default=NOW),

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from fraud.ledger.tables import metadata
+import fraud.ledger.tables  # noqa: F401 - it fills the metadata
+from fraud.ledger.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,11 +6,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+import fraud.ledger.tables  # noqa: F401 - it fills the metadata
 from fraud.domain.errors import LedgerUnavailable, SettingsError
+from fraud.ledger.columns import metadata
 from fraud.ledger.engine import UTC_SESSION, connect, ensure_database, make_engine
 from fraud.ledger.pool import transaction
 from fraud.ledger.schema import SERVICE_ROLE, current_revision, head_revision, migrate
-from fraud.ledger.tables import metadata
 
 COLUMNS = """
 SELECT table_name, column_name, data_type, character_maximum_length, numeric_precision,
