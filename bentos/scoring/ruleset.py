@@ -49,6 +49,7 @@ class CompiledRules:
     """The rules of a ruleset, compiled; they stay as they are when lists change.
 
     Attributes:
+        language: that they are written in.
         broken: what is wrong with rules that no longer fit the fraud type, by code; they do
             not take part.
     """
@@ -58,11 +59,11 @@ class CompiledRules:
         self.rules = ruleset.rules
         self.list_names = tuple(each.name for each in ruleset.lists)
         self.broken: dict[str, str] = {}
-        self._language = Language(fraud_type, self.list_names)
+        self.language = Language(fraud_type, self.list_names)
         checked: list[tuple[RuleVersion, Expression]] = []
         for rule in ruleset.rules:
             try:
-                checked.append((rule, self._language.check(rule.expression)))
+                checked.append((rule, self.language.check(rule.expression)))
             except InvalidField as error:
                 self.broken[rule.code] = str(error)
                 log.error("Rule %s of %s is left out: %s", rule.code, fraud_type.name, error)
@@ -82,11 +83,11 @@ class CompiledRules:
         return _Program(
             rules=tuple((rule, self._first_number(each)) for rule, each in checked),
             variables=tuple((name, self._reader(name)) for name in names),
-            program=self._language.program(_sum(bits)),
+            program=self.language.program(_sum(bits)),
         )
 
     def _first_number(self, expression: Expression) -> str:
-        kinds = self._language.kinds
+        kinds = self.language.kinds
         return next((name for name in expression.variables if kinds[name] == "number"), "")
 
     def _reader(self, name: str) -> Read:
@@ -102,8 +103,8 @@ class CompiledRules:
         if name.startswith(LISTS):
             bit = 1 << self.list_names.index(name.removeprefix(LISTS))
             return lambda event, row, probability, on: bool(on & bit)
-        absent = _ABSENT[self._language.kinds[name]]
-        is_number = self._language.kinds[name] == "number"
+        absent = _ABSENT[self.language.kinds[name]]
+        is_number = self.language.kinds[name] == "number"
 
         def read(event: Event, row: Row, probability: float, on: int) -> Value:
             value = event.fields.get(name)

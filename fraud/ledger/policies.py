@@ -7,7 +7,7 @@ from typing import Any
 
 from fraud.domain.errors import NotFound
 from fraud.domain.event import from_us, to_us
-from fraud.domain.policy import Costs, Thresholds, policy_version
+from fraud.domain.policy import Thresholds, policy_version
 from fraud.ledger.rulesets import new_revision
 from fraud.ledger.statement import Cursor
 
@@ -22,7 +22,6 @@ class StoredPolicy:
     Attributes:
         version: content address of its thresholds, as decisions record it.
         thresholds: what it says.
-        costs: what the thresholds were chosen by, as JSON, where they were.
         reason: why it was proposed.
         created_by: who did.
         created_at_us: when, microseconds UTC.
@@ -31,7 +30,6 @@ class StoredPolicy:
 
     version: str
     thresholds: Thresholds
-    costs: dict[str, Any] | None
     reason: str
     created_by: str
     created_at_us: int
@@ -42,7 +40,6 @@ def propose_policy(
     cursor: Cursor,
     fraud_type: str,
     thresholds: Thresholds,
-    costs: Costs | None,
     reason: str,
     actor: str,
     now_us: int,
@@ -52,14 +49,10 @@ def propose_policy(
     cursor.execute(
         """
         INSERT INTO policies (
-            fraud_type, version, thresholds, costs, reason, created_by, created_at
-        ) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (fraud_type, version) DO NOTHING
+            fraud_type, version, thresholds, reason, created_by, created_at
+        ) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (fraud_type, version) DO NOTHING
         """,
-        (
-            *(fraud_type, version, json.dumps(asdict(thresholds))),
-            None if costs is None else json.dumps(asdict(costs)),
-            *(reason, actor, from_us(now_us)),
-        ),
+        (fraud_type, version, json.dumps(asdict(thresholds)), reason, actor, from_us(now_us)),
     )
     return policy(cursor, fraud_type, version)
 
@@ -68,7 +61,7 @@ def policies_of(cursor: Cursor, fraud_type: str) -> list[StoredPolicy]:
     """All policies of a fraud type, newest first."""
     cursor.execute(
         """
-        SELECT p.version, p.thresholds, p.costs, p.reason, p.created_by, p.created_at,
+        SELECT p.version, p.thresholds, p.reason, p.created_by, p.created_at,
             EXISTS (SELECT FROM policy_periods t WHERE t.policy_id = p.id AND to_revision IS NULL)
         FROM policies p WHERE p.fraud_type = %s ORDER BY p.id DESC
         """,
@@ -138,9 +131,8 @@ def _stored(row: Sequence[Any]) -> StoredPolicy:
     return StoredPolicy(
         version=row[0],
         thresholds=Thresholds(**row[1]),
-        costs=row[2],
-        reason=row[3],
-        created_by=row[4],
-        created_at_us=to_us(row[5]),
-        is_active=row[6],
+        reason=row[2],
+        created_by=row[3],
+        created_at_us=to_us(row[4]),
+        is_active=row[5],
     )

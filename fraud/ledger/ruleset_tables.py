@@ -115,7 +115,6 @@ policies = Table(
     fraud_type(),
     Column("version", String(100), nullable=False),
     Column("thresholds", JSONB, nullable=False),
-    Column("costs", JSONB, comment="What the thresholds were chosen by, where they were."),
     Column("reason", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", Moment, nullable=False),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fraud.domain.errors import InvalidField, NotFound
-from fraud.domain.policy import Costs, Thresholds
+from fraud.domain.policy import Thresholds
 from fraud.domain.rules import RiskLevel, RuleVersion
 from fraud.domain.ruleset import Ruleset, built_in
 from fraud.ledger.lists import add_entries, create_list, entries_of, lists_of, remove_entries
@@ -112,7 +112,7 @@ def test_every_earlier_ruleset_can_be_read_again(pool: ConnectionPool) -> None:
             lambda: activate_policy(
                 cursor,
                 KIND,
-                propose_policy(cursor, KIND, thresholds, Costs(), "", "ann", NOW_US).version,
+                propose_policy(cursor, KIND, thresholds, "", "ann", NOW_US).version,
                 "ann",
                 NOW_US,
             ),
@@ -195,8 +195,8 @@ def test_lists_say_who_put_what_on_them(pool: ConnectionPool) -> None:
 
 def test_equal_thresholds_are_one_policy(pool: ConnectionPool) -> None:
     with pool.transaction() as cursor:
-        first = propose_policy(cursor, KIND, Thresholds(0.1, 0.5, 0.9), None, "a", "ann", NOW_US)
-        again = propose_policy(cursor, KIND, Thresholds(0.1, 0.5, 0.9), None, "b", "bob", NOW_US)
+        first = propose_policy(cursor, KIND, Thresholds(0.1, 0.5, 0.9), "a", "ann", NOW_US)
+        again = propose_policy(cursor, KIND, Thresholds(0.1, 0.5, 0.9), "b", "bob", NOW_US)
         assert first == again
         activate_policy(cursor, KIND, first.version, "bob", NOW_US)
         assert [each.is_active for each in policies_of(cursor, KIND)] == [True]
