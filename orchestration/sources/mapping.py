@@ -8,6 +8,8 @@ transaction:
   amount: {column: CENTS, divide_by: 100}
   merchant_category: {constant: grocery}
   card_present: {column: ENTRY, map: {chip: true, keyed: false}}
+  email_domain: {column: EMAIL, extract: "@(.+)$"}   # the group of a regular expression
+  transaction_id: {digest_of: [IP, EMAIL, TS]}       # where rows have no number of their own
   observed_at: SEEN              # `timestamp` if absent
 label:                           # leave out where there are no labels
   is_fraud: FRAUD
@@ -17,6 +19,7 @@ label:                           # leave out where there are no labels
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -42,20 +45,38 @@ def _text_keys(values: object) -> object:
     return {str(key): value for key, value in values.items()}
 
 
+def _one_group(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"{pattern!r} must have one group in parentheses, and has {groups}")
+    return pattern
+
+
 class Column(_Strict):
     """Where the values of one field come from."""
 
     column: str | None = None
     constant: str | bool | float | None = None
+    digest_of: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    extract: Annotated[str, AfterValidator(_one_group)] | None = None
     map: Annotated[dict[str, str | bool | float | None] | None, BeforeValidator(_text_keys)] = None
     epoch: Annotated[str, Field(pattern="^(s|ms|us)$")] | None = None
     divide_by: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.column is None) == (self.constant is None):
-            raise ValueError("give either a column or a constant")
+        given = [self.column, self.constant, self.digest_of]
+        if sum(each is not None for each in given) != 1:
+            raise ValueError("give either a column or a constant (or digest_of)")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The source's columns it needs."""
+        return (self.column,) if self.column else self.digest_of or ()
 
 
 def _as_column(value: object) -> object:
@@ -108,7 +129,7 @@ class Mapping(_Strict):
         if self.label is not None:
             origins += [self.label.is_fraud, self.label.source]
             origins += [self.label.reported_at] if self.label.reported_at else []
-        return list(dict.fromkeys(origin.column for origin in origins if origin.column))
+        return list(dict.fromkeys(column for origin in origins for column in origin.columns))
 
 
 def load_mapping(path: Path, model: type[TransactionBase]) -> Mapping:

@@ -1,5 +1,6 @@
 """Apply a column mapping to a piece of a source."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -88,12 +89,15 @@ def _labels(
 
 
 def _values(origin: Column, rows: pd.DataFrame, time_zone: str | None = None) -> pd.Series:
+    if origin.digest_of is not None:
+        return _digests(rows[list(origin.digest_of)])
     if origin.column is None:
         return pd.Series(origin.constant, index=rows.index)
     values = rows[origin.column]
+    if origin.extract is not None:
+        values = _texts(values).str.extract(origin.extract, expand=False)
     if origin.map is not None:
-        texts = coerce(values, "text")
-        named = pd.Series(texts.values.to_pylist(), index=rows.index, dtype=object)
+        named = _texts(values)
         mapped = named.map(origin.map)
         # What the map does not name stays as it came, for the door to judge.
         values = mapped.where(named.isin(list(origin.map)), values.astype(object))
@@ -106,6 +110,20 @@ def _values(origin: Column, rows: pd.DataFrame, time_zone: str | None = None) ->
     if origin.epoch is not None:
         return _from_epoch(values, _EPOCH_US[origin.epoch])
     return values if time_zone in (None, "UTC") else _localised(values, str(time_zone))
+
+
+def _texts(values: pd.Series) -> pd.Series:
+    """The cells as text, None where they have none."""
+    return pd.Series(coerce(values, "text").values.to_pylist(), index=values.index, dtype=object)
+
+
+def _digests(rows: pd.DataFrame) -> pd.Series:
+    """A name for each row that follows from its cells: BLAKE2b, 24 hexadecimal digits."""
+    cells = zip(*(rows[column].astype("string").fillna("") for column in rows), strict=True)
+    digests = [
+        hashlib.blake2b("\x1f".join(row).encode(), digest_size=12).hexdigest() for row in cells
+    ]
+    return pd.Series(digests, index=rows.index, dtype=object)
 
 
 def _from_epoch(values: pd.Series, unit_us: float) -> pd.Series:

@@ -9,6 +9,7 @@ import pandas as pd
 from fraud.settings import Settings
 from orchestration.sources.batch import Batch, Source
 from orchestration.sources.simulator import credit_card, world
+from orchestration.sources.simulator.account_opening import OpeningSimulation, OpeningWorld
 from orchestration.sources.simulator.ach import AchSimulation, AchWorld
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
 from orchestration.sources.simulator.world import Simulated, World
@@ -89,6 +90,11 @@ def simulated_transfers(settings: Settings, start: dt.date) -> Source:
     return _source(AchWorld(AchSimulation(**_sizes(settings, start))))
 
 
+def simulated_applications(settings: Settings, start: dt.date) -> Source:
+    """Account openings: about three a day for every twenty customers."""
+    return _source(OpeningWorld(OpeningSimulation(**_sizes(settings, start))))
+
+
 def _sizes(settings: Settings, start: dt.date) -> Sizes:
     return {
         "start": start,
@@ -107,6 +113,7 @@ def _source(simulated: World) -> Source:
 
 
 SIMULATORS: dict[str, Callable[[Settings, dt.date], Source]] = {
+    "account_opening": simulated_applications,
     "ach": simulated_transfers,
     "credit_card": simulated_card_payments,
 }

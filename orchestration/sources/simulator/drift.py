@@ -34,8 +34,20 @@ class DriftKind(StrEnum):
     """A fraud scenario nobody has seen appears: small credits from many customers' accounts to
     the same few mules. Adds `0.5 % * s` of the usual volume."""
 
+    DISPOSABLE_EMAIL = "disposable_email"
+    """A share `s` (at most 1) of genuine applicants gives an address at a privacy relay."""
 
-_SHARES = (DriftKind.CARD_NOT_PRESENT, DriftKind.CATEGORY_MIX, DriftKind.SAME_DAY)
+    BOT_FARM = "bot_farm"
+    """A fraud scenario nobody has seen appears: applications by night, each from an address, a
+    network and a device of its own. Adds `2 % * s` of the usual volume."""
+
+
+_SHARES = (
+    DriftKind.CARD_NOT_PRESENT,
+    DriftKind.CATEGORY_MIX,
+    DriftKind.SAME_DAY,
+    DriftKind.DISPOSABLE_EMAIL,
+)
 
 
 @dataclass(frozen=True)

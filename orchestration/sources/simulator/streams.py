@@ -25,6 +25,13 @@ class Stream(IntEnum):
     ACH_FRAUDS = 24
     ACH_LABELS = 25
     ACH_ARRIVALS = 26
+    OPENING_APPLICANTS = 40
+    OPENING_BURSTS = 41
+    OPENING_RINGS = 42
+    OPENING_STOLEN = 43
+    OPENING_FARM = 44
+    OPENING_LABELS = 45
+    OPENING_ARRIVALS = 46
 
 
 def stream(seed: int, purpose: Stream, day: int = 0) -> np.random.Generator:

@@ -10,6 +10,7 @@ from tests.bentos.fraud_detector.detector import Detector, promote, running
 from tests.servers import temporary_run_dir
 
 LEAST: dict[str, dict[str, Any]] = {
+    "account_opening": {"email": "ann@mail.example", "ip_address": "192.0.2.7"},
     "ach": {
         "amount": 1_250.0,
         "user_id": "USER_1",

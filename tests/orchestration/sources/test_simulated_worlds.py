@@ -17,6 +17,7 @@ from fraud.domain.errors import SettingsError
 from fraud.domain.label import SOURCES
 from fraud.types.ach import RETURN_CODES
 from fraud.types.registry import fraud_type
+from orchestration.sources.simulator.account_opening import OpeningSimulation, OpeningWorld
 from orchestration.sources.simulator.ach import AchSimulation, AchWorld
 from orchestration.sources.simulator.drift import Drift, DriftKind
 from orchestration.sources.simulator.world import (
@@ -32,6 +33,7 @@ START = dt.date(2026, 3, 2)
 LATER = dt.datetime(2027, 3, 2, tzinfo=dt.UTC)
 
 WORLDS: dict[str, tuple[type[Simulation], Any]] = {
+    "account_opening": (OpeningSimulation, OpeningWorld),
     "ach": (AchSimulation, AchWorld),
 }
 EVERY_WORLD = pytest.mark.parametrize("name", sorted(WORLDS))
@@ -270,11 +272,19 @@ def _new_scenario(calm: pd.DataFrame, changed: pd.DataFrame) -> None:
     assert 0.002 < (changed["scenario"] == 4).mean() < 0.03
 
 
+def _relayed(calm: pd.DataFrame, changed: pd.DataFrame) -> None:
+    relays = [each["email_domain"].str.startswith("relay").mean() for each in (calm, changed)]
+    assert relays[0] < 0.05
+    assert relays[1] > 0.8
+
+
 CHANGES = {
     DriftKind.FRAUD_RATE: _more_fraud,
     DriftKind.AMOUNT_INFLATION: _inflated,
     DriftKind.SAME_DAY: _faster,
     DriftKind.MULE_RING: _new_scenario,
+    DriftKind.BOT_FARM: _new_scenario,
+    DriftKind.DISPOSABLE_EMAIL: _relayed,
 }
 
 
