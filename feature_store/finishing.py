@@ -61,9 +61,10 @@ class Steps(NamedTuple):
     """Compiled steps: what to do with which columns, and where the value goes.
 
     Attributes:
-        operations: shape (k, 4): the operation and up to three column numbers.
-        defaults: shape (k,), value where the feature is undefined.
-        places: shape (k,), columns of the frame.
+        operations: shape (steps, 4): the operation and up to three column numbers.
+        defaults: shape (steps,), value where the feature is undefined.
+        places: where the values go: columns of the frame, those of the steps first, then
+            those of the features that have none.
     """
 
     operations: Ints
@@ -94,14 +95,9 @@ def steps(
             operands.append(f"{VALUE_ID} {feature.of}")
         row[0] = _OPERATION[type(feature)]
         row[1 : len(operands) + 1] = [columns[operand] for operand in operands]
-    return (
-        Steps(
-            operations,
-            np.array([features[place].default for place in compiled], np.float64),
-            np.array(compiled, np.int64),
-        ),
-        [place for place in places if place not in compiled],
-    )
+    others = [place for place in places if place not in compiled]
+    defaults = np.array([features[place].default for place in compiled], np.float64)
+    return Steps(operations, defaults, np.array([*compiled, *others], np.int64)), others
 
 
 @_inline
@@ -153,6 +149,7 @@ def finish_rows(
     operations: Ints,
     defaults: Floats,
     places: Ints,
+    others: Floats,
     rows: Ints,
     out: Floats,
 ) -> None:
@@ -163,15 +160,18 @@ def finish_rows(
         log: number of the column with the events' own quantised log amounts.
         operations: see `Steps`.
         defaults: see `Steps`.
-        places: see `Steps`.
+        places: where the steps' values go, then where the `others` go.
+        others: shape (features, m), values of features that have no step; other rows are not read.
         rows: shape (m,), the events' rows in `out`.
         out: shape (n, features).
     """
     values = np.empty((len(places), _BLOCK))
     for begin in range(0, len(rows), _BLOCK):
         size = min(_BLOCK, len(rows) - begin)
-        for k in range(len(places)):
+        for k in range(len(operations)):
             _fill(columns, operations[k], log, defaults[k], begin, values[k, :size])
+        for k in range(len(operations), len(places)):
+            values[k, :size] = others[places[k], begin : begin + size]
         for i in range(size):
             row = out[rows[begin + i]]
             for k in range(len(places)):

@@ -88,30 +88,36 @@ class _Matrix:
     ) -> None:
         room = getattr(self._rooms, "room", np.empty(0, np.int64))
         part, self._rooms.room = entity.part(begin, end, room)
-        finish_rows(part.columns, entity.columns.get(LOG, 0), *compiled, part.rows, self._out)
+        values = np.empty((len(self._features), len(part.rows)) if others else (0, 0))
         if others or self._shared:
             aggregates = {
                 aggregate: part.columns[number]
                 for aggregate, number in entity.columns.items()
                 if not isinstance(aggregate, str)
             }
-            self._finish(others, part.rows, aggregates)
+            self._finish(others, part.rows, aggregates, values)
             for aggregate in self._shared.keys() & aggregates.keys():
                 self._shared[aggregate][part.rows] = aggregates[aggregate]
+        log = entity.columns.get(LOG, 0)
+        finish_rows(part.columns, log, *compiled, values, part.rows, self._out)
 
     def _row_tasks(self, places: list[int]) -> Iterator[Task]:
         for begin in range(0, self._history.size if places else 0, PART_ROWS):
             rows = slice(begin, begin + PART_ROWS)
             aggregates = {each: values[rows] for each, values in self._shared.items()}
-            yield partial(self._finish, places, rows, aggregates)
+            yield partial(self._finish, places, rows, aggregates, self._out.T[:, rows])
 
     def _finish(
-        self, places: list[int], rows: Ints | slice, aggregates: dict[Aggregate, Ints]
+        self,
+        places: Sequence[int],
+        rows: Ints | slice,
+        aggregates: dict[Aggregate, Ints],
+        out: Floats,
     ) -> None:
-        """Finish features by their own `finish`."""
+        """Finish features by their own `finish`, each into its row of `out` (features, m)."""
         inputs = self._history.inputs(rows, aggregates)
         for place in places:
-            self._out[rows, place] = self._features[place].finish(inputs)
+            out[place] = self._features[place].finish(inputs)
 
 
 def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:
