@@ -1,11 +1,6 @@
 """The console script `fraud`: the front door, which opens upper rooms inside its commands."""
 
 import datetime as dt
-import os
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,11 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fraud.domain.errors import FraudError, SettingsError
+from fraud.domain.errors import SettingsError
+from fraud.failure import clear_errors
 from fraud.settings import load_settings
-
-FAILED = 2
-"""Exit code of a command that could not do what was asked."""
+from fraud.token_commands import keys_app, token_app
 
 app = typer.Typer(
     name="fraud",
@@ -37,37 +31,13 @@ for name, group in (
     ("db", db_app),
     ("audit", audit_app),
     ("features", features_app),
+    ("token", token_app),
+    ("keys", keys_app),
 ):
     app.add_typer(group, name=name)
 
 DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
 FraudTypeOption = Annotated[str, typer.Option("--fraud-type", help="Name of a fraud type.")]
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """One sentence for a failure that is understood; a file with the traceback for others."""
-    try:
-        yield
-    except FraudError as error:
-        typer.echo(f"fraud: {error}", err=True)
-        raise typer.Exit(FAILED) from None
-    except Exception as error:  # noqa: BLE001 - people get a sentence, the file the rest
-        kept = _keep_traceback()
-        typer.echo(f"fraud: unexpected {type(error).__name__}: {error}. {kept}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _keep_traceback() -> str:
-    moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S")
-    try:
-        folder = load_settings().run_dir / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"error-{moment}-{os.getpid()}.log"
-        path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
-    except (OSError, FraudError):
-        return f"\n{traceback.format_exc()}"
-    return f"The details are in {path}"
 
 
 @app.command()
@@ -99,20 +69,6 @@ def build_bento() -> None:
         from fraud.run.bento import build
 
         typer.echo(build(load_settings()))
-
-
-@app.command()
-def token(
-    scope: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
-    subject: Annotated[str, typer.Option(help="Who will use it.")] = "developer",
-    ttl: Annotated[int | None, typer.Option(min=1, help="Seconds until it expires.")] = None,
-) -> None:
-    """Print a development token, and nothing else."""
-    with clear_errors():
-        from fraud.run.smoke import SCOPES, development_token
-
-        scopes = tuple(scope) if scope else SCOPES
-        typer.echo(development_token(load_settings(), scopes, subject, ttl))
 
 
 @app.command()

@@ -9,6 +9,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
         bundle_dir: model bundles; `<run_dir>/bundles` unless given.
         mlflow_tracking_uri: the MLflow server; ours at `mlflow_port` unless given.
         jwt_secret_given: HS256 secret, at least 32 bytes; read `jwt_secret` instead.
+        jwt_keys_dir: HS256 secrets by name; `<run_dir>/secrets/jwt-keys` unless given.
+        jwks: another issuer's public keys (JSON Web Key Set), a file or an https URL.
+        jwks_issuer: the `iss` of its tokens; `jwt_issuer` unless given.
         jwt_lifetime_s: seconds until an issued token expires.
         signing_key_file: Ed25519 private key (PEM) that signs model bundles.
         verify_key_file: its public key (PEM); all that serving needs.
@@ -84,6 +88,9 @@ class Settings(BaseSettings):
     jwt_issuer: str = Field(default="fraud-platform", min_length=1)
     jwt_audience: str = Field(default="fraud-api", min_length=1)
     jwt_lifetime_s: Positive = 24 * 3600
+    jwt_keys_dir: Path | None = None
+    jwks: str = ""
+    jwks_issuer: str = ""
     signing_key_file: Path | None = None
     verify_key_file: Path | None = None
 
@@ -99,10 +106,21 @@ class Settings(BaseSettings):
     simulator_seed: Annotated[int, Field(ge=0)] = 7
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("run_dir", "signing_key_file", "verify_key_file")
+    @field_validator("run_dir", "signing_key_file", "verify_key_file", "jwt_keys_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("jwks")
+    @classmethod
+    def _safe_jwks(cls, value: str) -> str:
+        if value and "://" not in value:
+            return str(Path(value).expanduser().absolute())
+        parts = urlsplit(value)
+        is_local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if value and parts.scheme != "https" and not (parts.scheme == "http" and is_local):
+            raise ValueError("must be a file or an https:// URL")
+        return value
 
     @field_validator("lake_url")
     @classmethod
@@ -146,6 +164,7 @@ class Settings(BaseSettings):
             bundle_dir=bundles.expanduser().absolute(),
             mlflow_tracking_uri=self.mlflow_tracking_uri
             or f"http://{reachable}:{self.mlflow_port}",
+            jwks_issuer=self.jwks_issuer or self.jwt_issuer,
         )
 
     @property
@@ -162,7 +181,17 @@ class Settings(BaseSettings):
         """
         if self.jwt_secret_given is not None:
             return self.jwt_secret_given.get_secret_value()
-        return generated_secret(self.secrets_dir / "jwt-secret")
+        return generated_secret(self.jwt_secret_file)
+
+    @property
+    def jwt_secret_file(self) -> Path:
+        """Where `jwt_secret` is kept when it was not given."""
+        return self.secrets_dir / "jwt-secret"
+
+    @property
+    def token_keys_dir(self) -> Path:
+        """The folder of HS256 secrets by name."""
+        return self.jwt_keys_dir or self.secrets_dir / "jwt-keys"
 
     @cached_property
     def signing_key_pem(self) -> bytes:

@@ -1,4 +1,8 @@
-"""The watch's own session with the ledger: what shall serve, and the audit chain it holds."""
+"""The watch's own session with the ledger: what shall serve, whom not, and the audit chain.
+
+Until the ledger was first seen no token counts as revoked; from then on, what was seen last
+stays in force while the ledger is away.
+"""
 
 import time
 from collections.abc import Mapping
@@ -14,9 +18,11 @@ from fraud.domain.ruleset import Ruleset, built_in
 from fraud.ledger.audit import claim_chain
 from fraud.ledger.engine import connect, unavailable
 from fraud.ledger.models import CHAMPION, Deployment, deployments
+from fraud.ledger.revocations import Marker, marker, revocations
 from fraud.ledger.rules import seed_rules
 from fraud.ledger.rulesets import latest_revisions, load_ruleset
 from fraud.ledger.schema import SERVICE_ROLE
+from fraud.security.revocation import Revocations
 
 CHAIN_PREFIX = "detector"
 CANDIDATES = 30
@@ -42,6 +48,8 @@ class Lookout:
         self._rulesets: dict[str, Ruleset] = {}
         self.chain: str | None = None
         self.role: str | None = None
+        self._revocations = Revocations()
+        self._marker: Marker | None = None
 
     def __call__(self) -> Sighting:
         """What shall serve, and the ledger's revision.
@@ -83,11 +91,15 @@ class Lookout:
                 newest = deployments(cursor, name, limit=CANDIDATES)
                 found += [each for each in newest if each.stage == CHAMPION]
             self._rulesets = self._look_at_rulesets(cursor)
+            seen = marker(cursor)
+            if seen != self._marker:
+                self._revocations, self._marker = revocations(cursor), seen
         connection.commit()
         return Sighting(
             deployments=tuple(found),
             revision=row[0] if row else None,
             rulesets=self._rulesets,
+            revocations=self._revocations,
         )
 
     def _look_at_rulesets(self, cursor: Cursor) -> dict[str, Ruleset]:

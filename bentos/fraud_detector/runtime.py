@@ -8,6 +8,7 @@ from contextlib import suppress
 from bentos.fraud_detector.access import AccessTable
 from bentos.fraud_detector.champion import ChampionShelf, settle_heap
 from bentos.fraud_detector.guard import Call
+from bentos.fraud_detector.key_refresh import KeyRefresh
 from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
 from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.microbatch import Collector, Limits
@@ -22,6 +23,7 @@ from fraud.domain.errors import FraudError, UnavailableError
 from fraud.ledger.audit import AuditEntry
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.keyring import Keyring
 from fraud.security.tokens import Principal, TokenVerifier
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
@@ -63,9 +65,9 @@ class Runtime:
     def __init__(self, settings: Settings, metrics: Metrics, limits: Limits | None = None) -> None:
         self.settings = settings
         self.metrics = metrics
-        self._verifier = TokenVerifier(
-            settings.jwt_secret, settings.jwt_issuer, settings.jwt_audience
-        )
+        self._keyring = Keyring(settings)
+        self._verifier = TokenVerifier(self._keyring, settings.jwt_issuer, settings.jwt_audience)
+        self._key_refresh = KeyRefresh(self._keyring.load_public_keys, self._verifier.forget)
         self._access = AccessTable()
         self._subjects = RateLimit(settings.rate_per_client, settings.burst_per_client)
         self._addresses = RateLimit(settings.rate_per_address, settings.burst_per_address)
@@ -75,7 +77,7 @@ class Runtime:
         )
         self.rulesets = RulesetShelf(fraud_types())
         self._lookout = Lookout(self._url, fraud_types())
-        self.watch = LedgerWatch(self._lookout, self._take_over)
+        self.watch = LedgerWatch(self._look, self._take_over)
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
             self._score, self._record, limits, metrics.batch_size.observe
         )
@@ -89,9 +91,12 @@ class Runtime:
             self._own_scorer().record([])  # opens the connection before anybody waits for it
         settle_heap()
         self.collector.start()
+        if self._keyring.has_public_keys:
+            self._key_refresh.start()
 
     async def close(self) -> None:
         """Answer what waits, then let go of everything."""
+        await self._key_refresh.close()
         await self.collector.close()
         self.watch.stop()
         self._lookout.close()
@@ -113,7 +118,7 @@ class Runtime:
 
     async def refresh_keys(self) -> bool:
         """Ask issuers for new keys, unless that was just done; whether there are any."""
-        return False
+        return self._keyring.has_public_keys and await self._key_refresh.wanted()
 
     def admit_subject(self, subject: str) -> None:
         """Count a request of somebody known.
@@ -175,7 +180,14 @@ class Runtime:
             },
         )
 
+    def _look(self) -> Sighting:
+        """What the watch sees: in the folder of token keys, and in the ledger."""
+        if self._keyring.reload_secrets():
+            self._verifier.forget()
+        return self._lookout()
+
     def _take_over(self, sighting: Sighting) -> None:
+        self._verifier.revocations = sighting.revocations
         self.rulesets.refresh(sighting.rulesets)
         self.champions.refresh(sighting.deployments)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.ruleset import Ruleset
 from fraud.ledger.models import Deployment
+from fraud.security.revocation import Revocations
 
 INTERVAL_S = 0.5
 """A changed rule is to act within a second, in every worker."""
@@ -29,11 +30,13 @@ class Sighting:
         deployments: of stage champion, newest first.
         revision: of the ledger's schema.
         rulesets: by fraud type.
+        revocations: tokens that were taken back.
     """
 
     deployments: tuple[Deployment, ...]
     revision: str | None
     rulesets: Mapping[str, Ruleset] = field(default_factory=dict)
+    revocations: Revocations = field(default_factory=Revocations)
 
 
 @dataclass(frozen=True)

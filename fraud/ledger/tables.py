@@ -309,3 +309,16 @@ feature_schemas = Table(
     Column("definition", JSONB, nullable=False),
     Column("created_at", Moment, nullable=False, server_default=NOW),
 )
+
+token_revocations = Table(
+    "token_revocations",
+    metadata,
+    row_id(),
+    Column("kind", String(10), nullable=False),
+    Column("value", Text, nullable=False, comment="The jti, or the subject."),
+    Column("revoked_at", Moment, nullable=False),
+    Column("expires_at", Moment, comment="When the token ends by itself; null where unknown."),
+    Column("revoked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("kind IN ('token', 'subject')", name="kind"),
+)

@@ -117,6 +117,8 @@ def absolute_paths(settings: Settings) -> dict[str, str]:
         "FRAUD_BUNDLE_DIR": settings.bundle_dir,
         "FRAUD_SIGNING_KEY_FILE": settings.signing_key_file,
         "FRAUD_VERIFY_KEY_FILE": settings.verify_key_file,
+        "FRAUD_JWT_KEYS_DIR": settings.jwt_keys_dir,
+        "FRAUD_JWKS": settings.jwks or None,
     }
     return {name: str(path) for name, path in paths.items() if path is not None}
 

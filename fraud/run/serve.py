@@ -7,6 +7,7 @@ from fraud.domain.errors import SettingsError
 from fraud.run.bento import BENTO, is_built
 from fraud.run.places import Places
 from fraud.run.programs import absolute_paths, bentoml_environment, tool
+from fraud.security.keyring import token_keys
 from fraud.settings import Settings
 
 DRAIN_S = 8
@@ -23,7 +24,7 @@ def serve_bento(settings: Settings) -> NoReturn:
     places.make()
     if not is_built(places):
         raise SettingsError("There is no Bento to serve.", remedy="Run: fraud bento build")
-    _ = settings.jwt_secret, settings.verify_key_pem  # better to fail here than in a worker
+    _ = token_keys(settings), settings.verify_key_pem  # better to fail here than in a worker
     command = [
         *(tool("bentoml"), "serve", f"{BENTO}:latest"),
         *("--host", settings.host, "--port", str(settings.api_port)),

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fraud.domain.errors import FraudError
 from fraud.run.programs import addresses
+from fraud.security.keyring import token_keys
 from fraud.security.tokens import issue
 from fraud.settings import Settings
 
@@ -34,19 +35,21 @@ def development_token(
     subject: str = SUBJECT,
     lifetime_s: int | None = None,
 ) -> str:
-    """A token of this machine's own secret.
+    """A token of this machine's own newest key.
 
     Raises:
-        SettingsError: the secret is unusable.
+        SettingsError: the key is unusable.
     """
+    key_id, secret = token_keys(settings).signing
     return issue(
-        settings.jwt_secret,
+        secret,
         subject,
         scopes,
         lifetime_s=lifetime_s or settings.jwt_lifetime_s,
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         now_s=time.time(),
+        key_id=key_id,
     )
 
 

@@ -12,15 +12,16 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import jwt
-from jwt.exceptions import InvalidSubjectError
+from jwt.exceptions import InvalidJTIError, InvalidSubjectError
 from jwt.types import Options
 
 from fraud.domain.errors import Forbidden, SettingsError, Unauthenticated
 from fraud.domain.event import EPOCH
+from fraud.security.revocation import Revocations
 from fraud.security.secret_files import MIN_SECRET_BYTES
 
 MAX_TOKEN_CHARS = 8192
@@ -40,17 +41,41 @@ _SIGNATURE_ONLY = Options(
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls, and what the token allows."""
+    """Who calls, and what the token allows.
+
+    Attributes:
+        subject: the claim `sub`.
+        scopes: the claim `scope`.
+        token_id: the claim `jti`, where there is one.
+        issued_s: the claim `iat`, seconds since 1970, where there is one.
+    """
 
     subject: str
     scopes: frozenset[str]
+    token_id: str | None = field(default=None, compare=False)
+    issued_s: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A key, and what it is good for.
+
+    Attributes:
+        key: a secret or public key as PyJWT takes it.
+        algorithm: the one algorithm it verifies.
+        issuer: whose tokens it verifies; None for the verifier's own.
+    """
+
+    key: Any = field(repr=False)
+    algorithm: str
+    issuer: str | None = None
 
 
 class KeySource(Protocol):
     """Knows the key that a token must be verified with."""
 
-    def find(self, header: Mapping[str, Any]) -> tuple[Any, str]:
-        """The key for a token's header, and the one algorithm it is for.
+    def find(self, header: Mapping[str, Any]) -> VerificationKey:
+        """The key for a token's header.
 
         Raises:
             Unauthenticated: no key is for such a token.
@@ -73,8 +98,8 @@ class SharedSecret:
             )
         self._secret = secret
 
-    def find(self, header: Mapping[str, Any]) -> tuple[Any, str]:
-        return self._secret, "HS256"
+    def find(self, header: Mapping[str, Any]) -> VerificationKey:
+        return VerificationKey(self._secret, "HS256")
 
 
 def issue(
@@ -86,6 +111,7 @@ def issue(
     issuer: str,
     audience: str,
     now_s: float,
+    key_id: str | None = None,
 ) -> str:
     """A signed token.
 
@@ -97,11 +123,12 @@ def issue(
         issuer: the `iss` the verifier expects.
         audience: the `aud` the verifier expects.
         now_s: the time, seconds since 1970.
+        key_id: name of the secret, where it has one.
 
     Raises:
         SettingsError: the secret is too short.
     """
-    key, algorithm = SharedSecret(secret).find({})
+    key = SharedSecret(secret).find({})
     claims = {
         "sub": subject,
         "scope": " ".join(sorted(scopes)),
@@ -111,7 +138,8 @@ def issue(
         "exp": int(now_s) + lifetime_s,
         "jti": str(uuid.uuid4()),
     }
-    return jwt.encode(claims, key, algorithm=algorithm)
+    headers = {"kid": key_id} if key_id is not None else None
+    return jwt.encode(claims, key.key, algorithm=key.algorithm, headers=headers)
 
 
 class TokenVerifier:
@@ -137,12 +165,15 @@ class TokenVerifier:
         clock: Callable[[], float] = time.time,
         remembered: int = 1024,
     ) -> None:
+        self.revocations = Revocations()
+        """Tokens taken back; replaced as a whole by whoever watches the ledger."""
         self._keys: KeySource = SharedSecret(secret) if isinstance(secret, str) else secret
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
         self._remembered = remembered
         self._good: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._generation = 0
         self._lock = threading.Lock()
 
     def verify(self, token: str) -> Principal:
@@ -153,41 +184,60 @@ class TokenVerifier:
         """
         now_s = self._clock()
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        generation = self._generation
+        principal = self._remembered_one(digest, now_s)
+        if principal is None:
+            claims = self._verified_claims(token)
+            expires_s = self._check_times(claims, now_s)
+            principal = _principal(claims)
+            with self._lock:
+                if generation == self._generation:  # else its key may be gone by now
+                    self._good[digest] = (expires_s, principal)
+                while len(self._good) > self._remembered:
+                    self._good.popitem(last=False)
+        if self.revocations.cover(principal.subject, principal.token_id, principal.issued_s):
+            raise _refused("The token was revoked", "Ask for a new token.")
+        return principal
+
+    def forget(self) -> None:
+        """Verify every token anew: the keys have changed."""
+        with self._lock:
+            self._generation += 1
+            self._good.clear()
+
+    def _remembered_one(self, digest: bytes, now_s: float) -> Principal | None:
         with self._lock:
             known = self._good.get(digest)
-            if known is not None:
-                if known[0] > now_s:
-                    self._good.move_to_end(digest)
-                    return known[1]
-                del self._good[digest]
-        claims = self._verified_claims(token)
-        expires_s = self._check_times(claims, now_s)
-        self._check_parties(claims)
-        principal = Principal(subject=_subject(claims), scopes=_scopes(claims))
-        with self._lock:
-            self._good[digest] = (expires_s, principal)
-            while len(self._good) > self._remembered:
-                self._good.popitem(last=False)
-        return principal
+            if known is None:
+                return None
+            if known[0] > now_s:
+                self._good.move_to_end(digest)
+                return known[1]
+            del self._good[digest]
+            return None
 
     def _verified_claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARS:
             raise _refused(f"The token is longer than {MAX_TOKEN_CHARS} characters")
         try:
             header = jwt.get_unverified_header(token)
-            key, algorithm = self._keys.find(header)
+            key = self._keys.find(header)
+            algorithm = key.algorithm
             if header.get("alg") != algorithm:
                 raise _refused(f"The token is not signed with {algorithm}")
-            claims = jwt.decode(token, key, algorithms=[algorithm], options=_SIGNATURE_ONLY)
+            claims = jwt.decode(token, key.key, algorithms=[algorithm], options=_SIGNATURE_ONLY)
         except jwt.InvalidSignatureError:
             raise _refused("The token's signature is wrong") from None
         except InvalidSubjectError:
             raise _refused("The token's claim 'sub' is not text") from None
+        except InvalidJTIError:
+            raise _refused("The token's claim 'jti' is not text") from None
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise _refused("The token is not a JSON Web Token") from None
         for name in _REQUIRED:
             if claims.get(name) is None:
                 raise _refused(f"The token lacks the claim {name!r}")
+        self._check_parties(claims, key.issuer or self._issuer)
         return claims
 
     @staticmethod
@@ -202,8 +252,8 @@ class TokenVerifier:
                     raise _refused(f"The token is not valid before {_iso(since_s)}")
         return expires_s
 
-    def _check_parties(self, claims: Mapping[str, Any]) -> None:
-        if claims["iss"] != self._issuer:
+    def _check_parties(self, claims: Mapping[str, Any], issuer: str) -> None:
+        if claims["iss"] != issuer:
             raise _refused("The token was issued by somebody else")
         audience = claims["aud"]
         meant_for = [audience] if isinstance(audience, str) else audience
@@ -238,6 +288,15 @@ def _time(claims: Mapping[str, Any], name: str) -> float:
 def _iso(time_s: float) -> str:
     moment = EPOCH + dt.timedelta(seconds=time_s)
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    return Principal(
+        subject=_subject(claims),
+        scopes=_scopes(claims),
+        token_id=claims.get("jti"),
+        issued_s=None if claims.get("iat") is None else _time(claims, "iat"),
+    )
 
 
 def _subject(claims: Mapping[str, Any]) -> str:

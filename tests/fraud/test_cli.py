@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 from typer.testing import CliRunner
 
 from fraud import cli
 from fraud.ledger.audit import AuditEntry, append, claim_chain
 from fraud.ledger.engine import connect
+from fraud.ledger.pool import transaction
+from fraud.ledger.revocations import revocations
 from fraud.ledger.schema import head_revision
+from fraud.security.keyring import Keyring
 from fraud.security.tokens import TokenVerifier
 from fraud.settings import load_settings
 from fraud.types.credit_card import CREDIT_CARD
@@ -52,6 +56,42 @@ def test_token_takes_scopes_a_subject_and_a_lifetime() -> None:
     principal = verifier.verify(out.strip())
     assert code == 0
     assert (principal.subject, principal.scopes) == ("bank", {"labels", "audit"})
+
+
+def test_keys_are_added_listed_and_retired() -> None:
+    code, out, _ = fraud("keys", "add")
+    name = out.strip()
+    assert code == 0
+    settings = load_settings()
+    keyring = Keyring(settings)
+    token = fraud("token")[1].strip()
+    assert jwt.get_unverified_header(token)["kid"] == name
+    verifier = TokenVerifier(keyring, settings.jwt_issuer, settings.jwt_audience)
+    assert verifier.verify(token).subject == "developer"
+    code, out, _ = fraud("keys", "list")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert ["│", "unnamed", "│", "HS256", "│", "verifies", "│"] in rows
+    assert any(name in row and "signs" in row for row in rows)
+    assert fraud("keys", "retire", "unnamed")[0] == 0
+    assert "unnamed" not in fraud("keys", "list")[1]
+    code, _, err = fraud("keys", "retire", name)
+    assert code == 2
+    assert err.startswith("fraud: This is the last token key")
+
+
+def test_a_token_is_revoked(monkeypatch: pytest.MonkeyPatch, new_ledger: Callable[[], str]) -> None:
+    ledger = new_ledger()
+    monkeypatch.setenv("DATABASE_URL", ledger)
+    token = fraud("token")[1].strip()
+    code, out, _ = fraud("token", "revoke", "--token", token, "--reason", "a laptop was stolen")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (code, out) == (0, f"Revoked: token {claims['jti']}\n")
+    with transaction(ledger) as cursor:
+        assert revocations(cursor).tokens == {claims["jti"]}
+    code, _, err = fraud("token", "revoke", "--reason", "x")
+    assert code == 2
+    assert "Give one of --token, --jti and --subject." in err
 
 
 def test_a_wrong_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

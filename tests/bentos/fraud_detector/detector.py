@@ -150,7 +150,8 @@ def running(run_dir: Path, ledger: str, *versions: str, **changes: object) -> It
         promote(settings, ledger, version)
     before = dict(os.environ)
     os.environ.update(FRAUD_RUN_DIR=str(run_dir), DATABASE_URL=ledger)
-    os.environ.update({f"FRAUD_{name.upper()}": str(value) for name, value in changes.items()})
+    for name, value in changes.items():
+        os.environ[f"FRAUD_{name.removesuffix('_given').upper()}"] = str(value)
     server = uvicorn.Server(
         uvicorn.Config(
             FraudDetector.to_asgi(),

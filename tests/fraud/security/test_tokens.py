@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fraud.domain.errors import Forbidden, SettingsError, Unauthenticated
+from fraud.security.revocation import Revocations
 from fraud.security.tokens import (
     CLOCK_SKEW_S,
     MAX_TOKEN_CHARS,
     Principal,
     TokenVerifier,
+    VerificationKey,
     issue,
     require,
 )
@@ -158,6 +160,7 @@ BAD_TOKENS: list[tuple[str, str]] = [
     (a_token(without="aud"), "The token lacks the claim 'aud'."),
     (a_token(without="sub"), "The token lacks the claim 'sub'."),
     (signed({"alg": "HS256"}, CLAIMS | {"sub": 7}), "The token's claim 'sub' is not text."),
+    (a_token(jti=7), "The token's claim 'jti' is not text."),
     (a_token(sub=""), "The token's claim 'sub' is not 1 to 200 characters."),
     (a_token(sub="x" * 201), "The token's claim 'sub' is not 1 to 200 characters."),
     (a_token(sub="till\r\n7"), "The token's claim 'sub' has unprintable characters."),
@@ -193,8 +196,8 @@ def test_a_public_key_is_no_shared_secret(clock: Clock) -> None:
     )
 
     class PublicKey:
-        def find(self, header: object) -> tuple[Any, str]:
-            return public_pem, "RS256"
+        def find(self, header: object) -> VerificationKey:
+            return VerificationKey(public_pem, "RS256")
 
     verifier = TokenVerifier(PublicKey(), "fraud-platform", "fraud-api", clock=clock)
     forged = signed({"alg": "HS256"}, CLAIMS, secret=public_pem)
@@ -208,10 +211,10 @@ def test_other_keys_can_be_used(clock: Clock) -> None:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     class Ring:
-        def find(self, header: Any) -> tuple[Any, str]:
+        def find(self, header: Any) -> VerificationKey:
             if header.get("kid") != "2026-09":
                 raise Unauthenticated("There is no such key.")
-            return key.public_key(), "ES256"
+            return VerificationKey(key.public_key(), "ES256")
 
     verifier = TokenVerifier(Ring(), "fraud-platform", "fraud-api", clock=clock)
     token = jwt.encode(CLAIMS, private, algorithm="ES256", headers={"kid": "2026-09"})
@@ -244,6 +247,80 @@ def test_few_tokens_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch
         verifier.verify(token)
     # the second is forgotten for the third, since the first was used in between
     assert verified == [tokens[0], tokens[1], tokens[2], tokens[1]]
+
+
+def test_a_key_verifies_its_own_issuers_tokens_only(clock: Clock) -> None:
+    class Theirs:
+        def find(self, header: Any) -> VerificationKey:
+            return VerificationKey(SECRET, "HS256", issuer="them")
+
+    verifier = TokenVerifier(Theirs(), "fraud-platform", "fraud-api", clock=clock)
+    assert verifier.verify(a_token(iss="them")).subject == "till-7"
+    assert refusal(verifier, a_token()) == "The token was issued by somebody else."
+
+
+def test_a_remembered_token_ends_with_its_key(clock: Clock) -> None:
+    class Lost:
+        key: VerificationKey | None = VerificationKey(SECRET, "HS256")
+
+        def find(self, header: Any) -> VerificationKey:
+            if self.key is None:
+                raise Unauthenticated("There is no such key.")
+            return self.key
+
+    keys = Lost()
+    verifier = TokenVerifier(keys, "fraud-platform", "fraud-api", clock=clock)
+    token = a_token()
+    verifier.verify(token)
+    keys.key = None
+    verifier.verify(token)  # still remembered
+    verifier.forget()
+    assert refusal(verifier, token) == "There is no such key."
+
+
+def test_a_token_verified_while_the_keys_changed_is_not_remembered(clock: Clock) -> None:
+    class Changing:
+        asked = 0
+
+        def find(self, header: Any) -> VerificationKey:
+            self.asked += 1
+            verifier.forget()  # as another thread would, in this very moment
+            return VerificationKey(SECRET, "HS256")
+
+    keys = Changing()
+    verifier = TokenVerifier(keys, "fraud-platform", "fraud-api", clock=clock)
+    token = a_token()
+    verifier.verify(token)
+    verifier.verify(token)
+    assert keys.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("revocations", "claims", "is_revoked"),
+    [
+        (Revocations(tokens=frozenset({"a"})), {"jti": "a"}, True),
+        (Revocations(tokens=frozenset({"a"})), {"jti": "b"}, False),
+        (Revocations(tokens=frozenset({"a"})), {}, False),
+        (Revocations(subjects={"till-7": NOW_S}), {}, True),
+        (Revocations(subjects={"till-7": NOW_S + 0.9}), {}, True),
+        (Revocations(subjects={"till-7": NOW_S - 1}), {}, False),
+        (Revocations(subjects={"till-8": NOW_S}), {}, False),
+        (Revocations(subjects={"till-7": 0.0}), {"without": "iat"}, True),
+    ],
+)
+def test_revoked_tokens(
+    verifier: TokenVerifier,
+    revocations: Revocations,
+    claims: dict[str, Any],
+    is_revoked: bool,
+) -> None:
+    token = a_token(**claims)
+    verifier.verify(token)  # remembered as good, and yet:
+    verifier.revocations = revocations
+    if is_revoked:
+        assert refusal(verifier, token) == "The token was revoked."
+    else:
+        assert verifier.verify(token).subject == "till-7"
 
 
 @pytest.mark.parametrize("secret", ["", "short", "31 bytes are one byte too few!!"])
