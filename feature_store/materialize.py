@@ -2,8 +2,8 @@
 
 States are rebuilt by replaying the log and written in chunks while the service keeps
 scoring. A chunk's rows are locked first; where the service has moved a state on meanwhile,
-its newer events are replayed on top before the row is replaced, so nothing is set back. A
-run can be killed and repeated: every chunk is a transaction of its own, and a repetition
+its newer events and labels are replayed on top before the row is replaced, so nothing is set
+back. A run can be killed and repeated: every chunk is a transaction of its own, and a repetition
 ends in the same bytes.
 """
 
@@ -19,10 +19,20 @@ from feature_store.columns import History
 from feature_store.online import EntityState
 from feature_store.replay import Replay, Replayed
 from feature_store.state_table import StateRace, StoredState, load_states, save_states
-from feature_store.tail import TailEvent, events_frame, tail_events, tail_labels
+from feature_store.tail import (
+    Cut,
+    TailEvent,
+    TailLabel,
+    cut,
+    entity_additions,
+    events_frame,
+    tail_events,
+    tail_labels,
+)
 from fraud.domain.event import text_id
 from fraud.domain.features import quantised_log_of
 from fraud.domain.fraud_type import FraudType
+from fraud.domain.windows import DAY_US
 from fraud.ledger.pool import ConnectionPool
 
 CHUNK = 2_000
@@ -56,8 +66,8 @@ def materialize(
 
     Args:
         fraud_type: whose states.
-        events: canonical events of the lake, sorted by seq; what the ledger observed after
-            the last of them is added from there.
+        events: canonical events of the lake, sorted by seq; what the ledger observed from
+            the day of the last of them on is added from there, and so are labels.
         labels: canonical labels of the lake.
         pool: connections to the ledger.
         progress: called with the number of entity kinds done and their total.
@@ -68,17 +78,12 @@ def materialize(
     """
     layout = type_layout(fraud_type.name)
     with pool.transaction() as cursor:
-        tail = tail_events(cursor, fraud_type, _last_seq(events))
-        newer_labels = tail_labels(cursor, fraud_type, _last_seq(labels))
-    logged = set(events["transaction_id"]) if tail else set()
-    tail = [each for each in tail if each.event.transaction_id not in logged]
-    if tail:
-        events = pd.concat([events, events_frame(fraud_type, tail)], ignore_index=True)
-    if len(newer_labels):
-        labels = pd.concat([labels, newer_labels], ignore_index=True)
-    history = History(fraud_type, events, labels)
-    replay = Replay(layout, history, events["transaction_id"].tolist())
-    read_until = int(history.seq[-1]) if history.size else 0
+        read_until = cut(cursor, fraud_type)
+    with pool.transaction() as cursor:
+        tail = tail_events(cursor, fraud_type, _whole_days(events), read_until)
+        newer_labels = tail_labels(cursor, fraud_type, _whole_days(labels), read_until)
+    history, transaction_ids = _history(fraud_type, events, labels, tail, newer_labels)
+    replay = Replay(layout, history, transaction_ids)
     written, size = 0, 0
     for done, name in enumerate(layout.entities):
         progress(done, len(layout.entities))
@@ -89,8 +94,29 @@ def materialize(
     return MaterializeReport(history.size, len(history.label_seq), written, size)
 
 
-def _last_seq(frame: pd.DataFrame) -> int:
-    return int(frame["seq"].max()) if len(frame) else 0
+def _whole_days(frame: pd.DataFrame) -> int:
+    """The last observation number before the last day of a log, which may be incomplete."""
+    return int(frame["seq"].max()) // DAY_US * DAY_US - 1 if len(frame) else 0
+
+
+def _history(
+    fraud_type: FraudType,
+    events: pd.DataFrame,
+    labels: pd.DataFrame,
+    tail: list[TailEvent],
+    newer_labels: pd.DataFrame,
+) -> tuple[History, list[str]]:
+    """The lake's log with what only the ledger knows, and the transaction_ids of its events."""
+    logged = set(events["transaction_id"]) if tail else set()
+    tail = [each for each in tail if each.event.transaction_id not in logged]
+    if tail:
+        both = pd.concat([events, events_frame(fraud_type, tail)], ignore_index=True)
+        events = both.sort_values("seq", kind="stable", ignore_index=True)
+    if len(newer_labels):
+        # Of a label that both have, the ledger's number is the one it acted under.
+        both = pd.concat([newer_labels, labels], ignore_index=True)
+        labels = both.drop_duplicates(["transaction_id", "source", "reported_at"])
+    return History(fraud_type, events, labels), events["transaction_id"].tolist()
 
 
 def _chunks(replayed: Iterator[Replayed]) -> Iterator[list[Replayed]]:
@@ -99,7 +125,7 @@ def _chunks(replayed: Iterator[Replayed]) -> Iterator[list[Replayed]]:
 
 
 def _write(
-    pool: ConnectionPool, layout: TypeLayout, name: str, chunk: list[Replayed], read_until: int
+    pool: ConnectionPool, layout: TypeLayout, name: str, chunk: list[Replayed], read_until: Cut
 ) -> int:
     """Write a chunk's states; returns their size in bytes."""
     while True:
@@ -119,34 +145,40 @@ def _caught_up(
     name: str,
     chunk: list[Replayed],
     loaded: Mapping[str, StoredState],
-    read_until: int,
+    read_until: Cut,
 ) -> dict[str, StoredState]:
     """The chunk's states, with what the service added after the log was read."""
-    moved = any(each.key in loaded and loaded[each.key].last_seq > each.last_seq for each in chunk)
-    newer: dict[str, list[TailEvent]] = {}
-    for late in tail_events(cursor, layout.fraud_type, read_until) if moved else []:
-        key = layout.keys(late.event).get(name)
-        if key is not None:
-            newer.setdefault(key, []).append(late)
+    entity = layout.entities[name].plan.entity
+    moved = [e.key for e in chunk if e.key in loaded and loaded[e.key].last_seq > e.last_seq]
+    added: dict[str, list[TailEvent | TailLabel]] = {}
+    if moved:
+        for each in entity_additions(cursor, layout.fraud_type, entity, moved, read_until):
+            added.setdefault(layout.keys(each.event)[name], []).append(each)
     stored = {}
     for key, state, seq in chunk:
-        added = newer.get(key)
-        if added:
+        if key in added:
             # a lost race repeats the chunk, so the replayed state itself stays as it was
             moved_on = EntityState(layout.entities[name], state.encode())
-            for late in added:
-                _add(layout, moved_on, late)
-            stored[key] = StoredState(moved_on.encode(), added[-1].seq)
+            seqs = [each.seq for each in added[key] if _add(layout, name, moved_on, each)]
+            stored[key] = StoredState(moved_on.encode(), max([seq, *seqs]))
         else:
             stored[key] = StoredState(state.encode(), seq)
     return stored
 
 
-def _add(layout: TypeLayout, state: EntityState, late: TailEvent) -> None:
+def _add(layout: TypeLayout, name: str, state: EntityState, late: TailEvent | TailLabel) -> bool:
+    """Show a state what came after it; returns whether that concerns this kind of entity."""
     event = late.event
+    event_id = text_id(event.transaction_id)
+    if isinstance(late, TailLabel):
+        if layout.entities[name].plan.uses_labels:
+            state.add_fraud_label(late.reported_us, event.event_time_us, event_id)
+            return True
+        return False
     state.add_event(
         event.event_time_us,
-        text_id(event.transaction_id),
+        event_id,
         tile_amounts(event.amount_minor, quantised_log_of(event.amount_minor)),
         layout.ids(event),
     )
+    return True

@@ -19,7 +19,9 @@ class IngestReport:
         rows_duplicate: equal to a transaction seen before.
         rows_served: events the platform itself decided on, added beside them.
         labels_in: labels that came.
-        labels: written to the log.
+        labels: written to the log, or delivered.
+        labels_delivered: taken in by the ledger, as it knows their transactions; the log has
+            them on the day of their delivery.
         labels_quarantined: refused, with a reason.
         labels_duplicate: equal to a label seen before.
         labels_served: labels reported to the platform itself, added beside them.
@@ -35,6 +37,7 @@ class IngestReport:
     rows_served: int = 0
     labels_in: int = 0
     labels: int = 0
+    labels_delivered: int = 0
     labels_quarantined: int = 0
     labels_duplicate: int = 0
     labels_served: int = 0

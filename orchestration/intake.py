@@ -17,6 +17,7 @@ from feature_store.schema import empty_frame, text_array
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import transaction
 from fraud.ledger.quarantine import RefusedRow, quarantine_rows
+from orchestration.delivery import LedgerLabels
 from orchestration.ingest_report import IngestReport
 from orchestration.served import days_of
 from orchestration.sources.batch import Batch, BrokenRow, Source
@@ -105,12 +106,15 @@ def replace_labels(
     keep: Quarantine,
     now: dt.datetime,
     days: list[dt.date],
-    served: pd.DataFrame | None = None,
+    ledger: LedgerLabels | None = None,
 ) -> IngestReport:
-    """Write the labels that were reported on some days; see `replace_transactions`."""
+    """Write the labels that were reported on some days; see `replace_transactions`.
+
+    Labels about transactions that the platform decided go to `ledger` first. They stand in the
+    log on the day they were delivered, under the numbers they have acted with.
+    """
     report = IngestReport()
     empty = empty_frame(fraud_type, "labels")
-    served = empty if served is None else served
     pieces = []
     for batch in source.batches(days[0], days[-1]):
         verdict = check_labels(batch.labels, now)
@@ -120,12 +124,24 @@ def replace_labels(
         report.count_refused_labels(verdict.quarantined["field"])
         keep(f"{source.name} (labels)", verdict.quarantined)
     labels = _stacked(pieces, empty.drop(columns="seq"))
-    is_new = are_new(labels, served)
+    refused_before = report.labels_quarantined
+    served, is_new = empty, are_new(labels, empty)
+    if ledger is not None and len(labels):
+        delivery = ledger.deliver(labels, source.name)
+        refused = quarantine(labels, delivery.problems)
+        keep(f"{source.name} (labels)", refused)
+        report.count_refused_labels(refused["field"])
+        is_new &= ~delivery.is_kept
+        is_new[list(delivery.problems)] = False
+        report.labels_delivered = int(delivery.is_news.sum())
+    if ledger is not None:
+        served = ledger.served(days[0], days[-1])
     for day, rows in _by_day(labels[is_new], "reported_at", served, days, empty).items():
         lake.write_labels(fraud_type, day, rows)
         report.saw([day] if len(rows) else [])
-    report.labels = int(is_new.sum())
-    report.labels_duplicate = len(labels) - report.labels
+    report.labels = int(is_new.sum()) + report.labels_delivered
+    refused_there = report.labels_quarantined - refused_before
+    report.labels_duplicate = len(labels) - report.labels - refused_there
     report.labels_served = len(served)
     return report
 

@@ -1,5 +1,6 @@
 """The one scoring path: every transport hands its events to `Scorer.score`."""
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -23,6 +24,7 @@ from fraud.ledger.decisions import (
     insert_decisions,
     known_decisions,
 )
+from fraud.ledger.labels import numbers_of_labels
 from fraud.ledger.pool import ConnectionPool
 
 ATTEMPTS = 5
@@ -31,7 +33,7 @@ ATTEMPTS = 5
 MOST_EVENTS = 1_000
 """Events in one batch at most; a batch takes up that many observation numbers."""
 
-_RACES = (
+RACES = (
     StateRace,
     psycopg2.errors.UniqueViolation,
     psycopg2.errors.DeadlockDetected,
@@ -109,11 +111,12 @@ class Scorer:
             name: judge_of(type_layout(name).fraud_type, self._champions, self._rulesets)
             for name in {request.event.fraud_type for request in requests}
         }
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             try:
                 with self._pool.transaction() as cursor:
-                    return _Batch(cursor, requests, self._now_us(), self._chain).run(judges)
-            except _RACES:
+                    batch = _Batch(cursor, requests, self._now_us(), self._chain, _leap_us(attempt))
+                    return batch.run(judges)
+            except RACES:
                 continue
         raise LedgerUnavailable(
             f"{ATTEMPTS} attempts to commit the batch lost against other writers.",
@@ -135,18 +138,26 @@ class _Batch:
     """One scoring transaction."""
 
     def __init__(
-        self, cursor: Cursor, requests: Sequence[ScoreRequest], now_us: int, chain: str
+        self,
+        cursor: Cursor,
+        requests: Sequence[ScoreRequest],
+        now_us: int,
+        chain: str,
+        leap_us: int,
     ) -> None:
         self._cursor = cursor
         self._requests = requests
         self._now_us = now_us
         self._chain = chain
+        self._leap_us = leap_us
 
     def run(self, judges: Mapping[str, Judge]) -> list[Decision | FraudError]:
         loaded, states, keys = self._load_states()
         known = known_decisions(self._cursor, [r.event.transaction_id for r in self._requests])
         fresh = self._first_seen(known)
-        seqs = self._observe_order(fresh, keys, loaded)
+        ids = [self._requests[place].event.transaction_id for place in fresh]
+        labelled = numbers_of_labels(self._cursor, ids) if ids else {}
+        seqs = self._observe_order(fresh, keys, loaded, labelled)
         records = self._judge(fresh, keys, states, seqs, judges)
         decided = {record.event.transaction_id: record for record in records}
         answers = [self._answer(request, known, decided) for request in self._requests]
@@ -186,20 +197,26 @@ class _Batch:
         fresh: Iterable[int],
         keys: Sequence[Mapping[str, str]],
         loaded: Mapping[str, StoredState],
+        labelled: Mapping[str, int],
     ) -> dict[int, int]:
         """Observation numbers: the clock, but above all that the event's entities have seen.
 
+        A label that was told before its transaction came acts on nothing (clause 15), so its
+        number has to be the smaller one as well.
         So numbers rise along every entity even where clocks step back or writers race
         (a hybrid logical clock: Kulkarni et al. 2014, "Logical Physical Clocks"). Within a
         batch they rise by at least one; two writers that meet in one number race, and the
-        ledger lets only one of them win.
+        ledger lets only one of them win. The other leaps when it tries again: where a clock
+        was ahead, the number after that of an entity may be taken for good.
         """
         last = {key: stored.last_seq for key, stored in loaded.items()}
         seqs: dict[int, int] = {}
         seq = self._now_us - 1
         for place in fresh:
             mine = keys[place].values()
-            seq = max([seq, *(last.get(key, 0) for key in mine)]) + 1
+            ahead = labelled.get(self._requests[place].event.transaction_id, 0)
+            seen = max([ahead, *(last.get(key, 0) for key in mine)])
+            seq = (seen + self._leap_us if seen > seq else seq) + 1
             seqs[place] = seq
             last.update(dict.fromkeys(mine, seq))
         return seqs
@@ -289,6 +306,11 @@ class _Batch:
         if record.event is request.event:
             return record.decision
         return _again(request, record.body_digest, record.decision)
+
+
+def _leap_us(attempt: int) -> int:
+    """How far a batch that lost a race moves numbers that its clock does not move."""
+    return random.randrange(MOST_EVENTS * 4**attempt) if attempt else 0
 
 
 def _again(request: ScoreRequest, digest: bytes, decision: Decision) -> Decision | FraudError:

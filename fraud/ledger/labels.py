@@ -1,6 +1,13 @@
-"""Labels in the ledger: each verdict once, however often it is delivered."""
+"""Labels in the ledger: each verdict once, however often it is delivered.
+
+What label writers and scorers lock, and in which order, so that a label's number says for
+certain whether it was observed before its transaction: writers of labels take turns (`labels`);
+then come the rows of entity states, in key order; then scorers share, and a writer of a label
+about an unknown transaction owns, the right to make transactions known (`transactions`).
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from fraud.domain.event import from_us, to_us
@@ -14,6 +21,13 @@ SELECT pg_advisory_xact_lock(hashtext('labels'), hashtext(%s));
 SELECT max(seq) FROM labels WHERE fraud_type = %s
 """
 """Two statements, so that the second one sees what was committed while the first one waited."""
+
+_NUMBERS = """
+SELECT pg_advisory_xact_lock_shared(hashtext('transactions'));
+SELECT transaction_id, max(seq) FROM labels WHERE transaction_id = ANY(%s::varchar[]) GROUP BY 1
+"""
+
+_KEEP_UNKNOWN = "SELECT pg_advisory_xact_lock(hashtext('transactions'))"
 
 _UPSERT = """
 WITH changed AS (
@@ -30,6 +44,43 @@ WITH changed AS (
 )
 SELECT count(*) FROM changed
 """
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabel:
+    """A label of the ledger and its observation number."""
+
+    label: Label
+    seq: int
+
+
+def next_label_seq(cursor: Cursor, fraud_type: str, observed_at_us: int) -> int:
+    """The observation number of the next label: the time, or above the last one if that is higher.
+
+    Until the caller's transaction ends, other writers of this fraud type's labels wait.
+    """
+    cursor.execute(_LAST, (fraud_type, fraud_type))
+    last: int | None = cursor.fetchall()[0][0]
+    return observed_at_us if last is None else max(observed_at_us, last + 1)
+
+
+def numbers_of_labels(cursor: Cursor, transaction_ids: Sequence[str]) -> dict[str, int]:
+    """The highest observation number of the labels about each of these transactions, if any.
+
+    For who makes these transactions known in the same database transaction: until it ends,
+    nobody can store a label that takes one of them for unknown.
+    """
+    cursor.execute(_NUMBERS, (list(transaction_ids),))
+    return dict(cursor.fetchall())
+
+
+def keep_unknown(cursor: Cursor) -> None:
+    """Let no transaction become known until the caller's database transaction ends.
+
+    Waits for the scoring transactions that are under way; look for their transactions again
+    afterwards.
+    """
+    cursor.execute(_KEEP_UNKNOWN)
 
 
 def upsert_labels(
@@ -50,8 +101,7 @@ def upsert_labels(
     Returns:
         How many labels are new or changed their verdict.
     """
-    cursor.execute(_LAST, (fraud_type, fraud_type))
-    before = max(observed_at_us - 1, cursor.fetchall()[0][0] or 0)
+    before = next_label_seq(cursor, fraud_type, observed_at_us) - 1
     changed = 0
     remaining = iter(labels)
     while chunk := list(islice(remaining, ROWS_PER_STATEMENT)):
@@ -72,6 +122,21 @@ def upsert_labels(
         changed += cursor.fetchall()[0][0]
         before += len(rows)
     return changed
+
+
+def stored_labels(cursor: Cursor, transaction_ids: Sequence[str]) -> list[StoredLabel]:
+    """The labels of these transactions with their numbers, in the order they were observed."""
+    cursor.execute(
+        """
+        SELECT transaction_id, is_fraud, reported_at, source, seq FROM labels
+        WHERE transaction_id = ANY(%s::varchar[]) ORDER BY seq
+        """,
+        (list(transaction_ids),),
+    )
+    return [
+        StoredLabel(Label(transaction_id, is_fraud, to_us(reported_at), source), seq)
+        for transaction_id, is_fraud, reported_at, source, seq in cursor.fetchall()
+    ]
 
 
 def labels_of(cursor: Cursor, transaction_ids: Sequence[str]) -> Iterator[Label]:

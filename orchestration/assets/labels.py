@@ -3,20 +3,16 @@
 import datetime as dt
 
 import dagster as dg
-import pandas as pd
 
 from feature_store.lake import Lake
-from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.label import Label
-from fraud.ledger.labels import upsert_labels
 from fraud.ledger.pool import ConnectionPool
 from orchestration.assets.naming import LABELS, TRANSACTIONS, Materialized, asset_key
+from orchestration.delivery import open_ledger_labels
 from orchestration.ingest_report import IngestReport
 from orchestration.intake import into_ledger, replace_labels
 from orchestration.partitions import days_of_run
 from orchestration.resources import LakeResource, LedgerResource, SourceResource
-from orchestration.served import served_labels
 from orchestration.sources.batch import Source
 
 NO_LABELS_LOST = "no_labels_lost"
@@ -64,7 +60,6 @@ def labels_asset(
         with ledger.pool() as pool:
             report = ingest_label_days(told, fraud_type, log, pool, context.run.run_id, now, days)
             known = log.labels(fraud_type, days[0], days[-1])
-            delivered = deliver_labels(pool, fraud_type, known, now)
         counts = known["reported_at"].dt.date.value_counts()
         for day in days:
             count = int(counts.get(day, 0))
@@ -77,7 +72,7 @@ def labels_asset(
                 "labels_quarantined": report.labels_quarantined,
                 "labels_duplicate": report.labels_duplicate,
                 "labels_served": report.labels_served,
-                "delivered_to_ledger": delivered,
+                "delivered_to_ledger": report.labels_delivered,
                 "frauds": int(known["is_fraud"].sum()),
                 "by_source": {
                     str(name): int(count) for name, count in known["source"].value_counts().items()
@@ -104,37 +99,13 @@ def ingest_label_days(
     now: dt.datetime,
     days: list[dt.date],
 ) -> IngestReport:
-    """Replace days of the label log; without a source, count what is there."""
-    if source is None:
-        labels = len(lake.labels(fraud_type, days[0], days[-1]))
-        return IngestReport(labels_in=labels, labels=labels)
-    served = served_labels(pool, fraud_type, days[0], days[-1])
-    keep = into_ledger(pool.url, fraud_type, ingest_id)
-    with lake.writing(fraud_type):
-        return replace_labels(source, fraud_type, lake, keep, now, days, served)
-
-
-def deliver_labels(
-    pool: ConnectionPool, fraud_type: FraudType, labels: pd.DataFrame, now: dt.datetime
-) -> int:
-    """Tell the ledger the labels of transactions it decided; returns how many were news."""
-    ids = labels["transaction_id"].tolist()
-    with pool.transaction() as cursor:
-        cursor.execute(
-            "SELECT transaction_id FROM transactions"
-            " WHERE fraud_type = %s AND transaction_id = ANY(%s::varchar[])",
-            (fraud_type.name, ids),
-        )
-        decided = {name for (name,) in cursor.fetchall()}
-        about = labels[labels["transaction_id"].isin(decided)]
-        told = [
-            Label(name, bool(is_fraud), to_us(reported.to_pydatetime()), source)
-            for name, is_fraud, reported, source in zip(
-                about["transaction_id"],
-                about["is_fraud"],
-                about["reported_at"],
-                about["source"],
-                strict=True,
+    """Replace days of the label log; without a source, deliver and count what is there."""
+    with open_ledger_labels(pool, fraud_type) as ledger, lake.writing(fraud_type):
+        if source is None:
+            labels = lake.labels(fraud_type, days[0], days[-1])
+            delivered = int(ledger.deliver(labels, "lake").is_news.sum())
+            return IngestReport(
+                labels_in=len(labels), labels=len(labels), labels_delivered=delivered
             )
-        ]
-        return upsert_labels(cursor, fraud_type.name, told, to_us(now)) if told else 0
+        keep = into_ledger(pool.url, fraud_type, ingest_id)
+        return replace_labels(source, fraud_type, lake, keep, now, days, ledger)

@@ -2,7 +2,7 @@ import datetime as dt
 import io
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fraud.ledger.pool import ConnectionPool, transaction
 from fraud.settings import load_settings
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.appending import append
+from orchestration.delivery import open_ledger_labels
 from orchestration.history import history_start, partitions_start
 from orchestration.ingest import ingest_file
 from orchestration.ingest_report import IngestReport
@@ -32,10 +33,11 @@ from orchestration.intake import (
 )
 from orchestration.pipeline import run_pipeline
 from orchestration.resources import SourceResource
-from orchestration.served import served_events, served_labels
+from orchestration.served import served_events
 from orchestration.sources.batch import Batch
 from orchestration.sources.simulated import card_payments
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
+from tests.bentos.scoring.worlds import a_request, a_scorer
 
 NOW = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
 DAYS = [dt.date(2026, 3, 5), dt.date(2026, 3, 6)]
@@ -173,8 +175,8 @@ def test_what_the_service_decided_comes_first_and_keeps_its_numbers(
     back = lake.events(CREDIT_CARD)
     assert back["transaction_id"].tolist() == ["live", "same", "new"]
     assert (back["seq"] - ten).tolist() == [0, 1, 2]
-    labels = served_labels(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[-1])
-    known = replace_labels(source, CREDIT_CARD, lake, refused, NOW, DAYS, labels)
+    with open_ledger_labels(ledger_pool, CREDIT_CARD) as ledger:
+        known = replace_labels(source, CREDIT_CARD, lake, refused, NOW, DAYS, ledger)
     assert (known.labels_served, known.labels, known.labels_duplicate) == (1, 0, 1)
     assert lake.labels(CREDIT_CARD)["seq"].tolist() == [ten + DAY_US + 1]
 
@@ -200,6 +202,50 @@ def test_a_field_gained_since_is_null_in_what_the_service_decided_before(
     )
     back = served_events(ledger_pool, CREDIT_CARD, DAYS[0], DAYS[0]).set_index("transaction_id")
     assert pd.isna(back.loc["old", "latitude"])
+
+
+def test_a_label_of_a_decided_transaction_is_logged_under_the_number_it_acted_with(
+    lake: Lake, new_ledger: Callable[[], str]
+) -> None:
+    """The service knew of it at its delivery, whatever day the source says it was reported."""
+    pool, refused = ConnectionPool(new_ledger()), Refused()
+    reported = from_us(day_start_us(DAYS[0]) + 3_600_000_000)
+    told = [
+        ("served", True, reported, "chargeback"),
+        ("served", True, reported, "chargeback"),
+        ("other", True, reported, "chargeback"),
+    ]
+    contradiction = [("served", False, reported, "chargeback")]
+    try:
+        with a_scorer(pool, None) as scorer:
+            scorer.score([a_request("served")])
+        with open_ledger_labels(pool, CREDIT_CARD) as ledger:
+
+            def replace(labels: list[tuple], days: list[dt.date]) -> IngestReport:
+                source = GivenSource([row("other")], labels=labels)
+                report = replace_labels(source, CREDIT_CARD, lake, refused, NOW, days, ledger)
+                assert report.labels_lost == 0
+                return report
+
+            first = replace(told, DAYS)
+            again = replace(told, DAYS)
+            assert lake.labels(CREDIT_CARD)["transaction_id"].tolist() == ["other"]
+            refusing = replace(contradiction, DAYS)
+            today = dt.datetime.now(dt.UTC).date()
+            replace([], [today - dt.timedelta(days=1), today])
+        with pool.transaction() as cursor:
+            cursor.execute("SELECT seq FROM labels")
+            ((seq,),) = cursor.fetchall()
+            cursor.execute("SELECT max(last_seq) FROM entity_state")
+            assert cursor.fetchall() == [(seq,)]
+    finally:
+        pool.close()
+    assert (first.labels, first.labels_delivered, first.labels_duplicate) == (2, 1, 1)
+    assert (again.labels, again.labels_delivered, again.labels_duplicate) == (1, 0, 2)
+    assert (refusing.labels, refusing.labels_quarantined) == (0, 1)
+    assert "other verdict" in refused.rows[-1][2]
+    logged = lake.labels(CREDIT_CARD)
+    assert logged[["transaction_id", "seq"]].values.tolist() == [["served", seq]]
 
 
 def test_labels_that_say_nothing_usable_are_refused(lake: Lake) -> None:

@@ -159,6 +159,17 @@ def test_two_scorers_on_the_same_entities_equal_the_offline_frame(
     assert assert_ledger_equals_offline(pool) == 240
 
 
+def test_a_number_that_is_taken_for_good_is_left_behind(pool: ConnectionPool) -> None:
+    """One clock was ahead, so the number after an entity's last belongs to somebody else."""
+    with a_scorer(pool, None, Clock(START + HOUR)) as ahead, a_scorer(pool, None) as behind:
+        for n in range(3):
+            names = [{"user_id": f"u{each}", "merchant_id": f"m{each}"} for each in range(3)]
+            score(ahead, *(a_request(seed=n, **fields) for fields in names))
+            for fields in names:
+                score(behind, a_request(seed=n, **fields))
+    assert assert_ledger_equals_offline(pool) == 18
+
+
 def test_fifty_concurrent_duplicates_make_one_decision(
     pool: ConnectionPool, model: ScoringModel
 ) -> None:
