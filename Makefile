@@ -71,8 +71,8 @@ check: setup ## lint, format, types, import rules and layout, in under two minut
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/test_layout.py
 
-parity: setup ## prove that offline, online and the oracle compute equal features
-	@$(BIN)/pytest -q -k "parity or oracle" $(PYTEST_ARGS)
+parity: setup ## stream, rebuild offline, compare bit by bit; N= events, SEED=, OUT= a file
+	@$(BIN)/python -m benchmarks.parity
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--upgrade for newest
 	$(LOCK) $(UPGRADE) --all-extras --output-file requirements/dev.lock
