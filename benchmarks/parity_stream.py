@@ -100,8 +100,8 @@ def _simulated(events: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         grid_km=grid_km,
         border_km=0.92 * grid_km,
         late_share=0.0,
-        compromised_merchants_share=0.002,
-        compromised_customers_share=0.002,
+        compromised_merchants_share=0.005,
+        compromised_customers_share=0.005,
     )
     pieces, found, last = [], 0, START
     while found < events:

@@ -93,7 +93,7 @@ def test_the_stream_is_what_it_is_said_to_be() -> None:
     assert (len(first), repeated, corrected) == (1000, 20, 10)
     assert late >= stream.late == 50
     told = [each for batch in stream.batches for each in batch.labels]
-    assert len(told) == stream.labels > 20
+    assert len(told) == stream.labels > 0
     again = a_stream(1000, 3)
     assert [each.labels for each in again.batches] == [each.labels for each in stream.batches]
 
