@@ -51,7 +51,7 @@ class Labeller:
     """Stores verified labels and lets them act, one transaction per call.
 
     A label about a transaction that the ledger does not know is stored and changes no state. If
-    that transaction arrives later, the label never acts (clause 15 of the feature contract); if
+    that transaction arrives later, the label never acts (clause 29 of the feature contract); if
     only the lake has it, the label acts from the next materialisation on.
 
     Use one instance from one thread at a time.

@@ -201,7 +201,7 @@ class _Batch:
     ) -> dict[int, int]:
         """Observation numbers: the clock, but above all that the event's entities have seen.
 
-        A label that was told before its transaction came acts on nothing (clause 15), so its
+        A label that was told before its transaction came acts on nothing (clause 29), so its
         number has to be the smaller one as well.
         So numbers rise along every entity even where clocks step back or writers race
         (a hybrid logical clock: Kulkarni et al. 2014, "Logical Physical Clocks"). Within a
