@@ -162,13 +162,21 @@ def verify_audit() -> None:
 
 
 @features_app.command("list")
-def list_features(fraud_type: FraudTypeOption = "credit_card") -> None:
+def list_features(
+    fraud_type: FraudTypeOption = "credit_card",
+    as_json: Annotated[bool, typer.Option("--json", help="All of the schema, for diff.")] = False,
+) -> None:
     """List the features of a fraud type, in the order of the model's input."""
     with clear_errors():
+        from fraud.catalogue import as_text, schema_of
         from fraud.types.registry import fraud_type as declared
 
         kind = declared(fraud_type)
-    table = Table("feature", "unit", "default", title=f"{kind.title}, schema {kind.schema_hash}")
+        if as_json:
+            typer.echo(as_text(schema_of(kind)))
+            return
+    title = f"{kind.title}, schema {kind.schema_hash}"
+    table = Table("feature", "unit", "default", title=title)
     for feature in kind.features:
         table.add_row(feature.name, feature.unit, f"{feature.default:g}")
     Console().print(table)
@@ -198,6 +206,55 @@ def describe_feature(
     typer.echo(found.description)
     for aggregate in found.aggregates():
         typer.echo(f"  {aggregate}")
+
+
+@features_app.command("diff")
+def diff_features(
+    old: Annotated[
+        str, typer.Argument(help="`served`, `code`, a schema hash of the ledger, or a file.")
+    ] = "served",
+    new: Annotated[str, typer.Argument(help="The same.")] = "code",
+    fraud_type: FraudTypeOption = "credit_card",
+) -> None:
+    """Say how two feature schemas differ; exit code 1 if they do.
+
+    A file is a bundle's manifest.json or what `fraud features list --json` printed.
+    """
+    with clear_errors():
+        from fraud.catalogue import differences
+        from fraud.known_schemas import find_schema
+        from fraud.types.registry import fraud_type as declared
+
+        kind, settings = declared(fraud_type), load_settings()
+        one, other = (find_schema(name, kind, settings) for name in (old, new))
+        lines = differences(one, other)
+    for line in lines:
+        typer.echo(line)
+    relation = "!=" if lines else "=="
+    typer.echo(f"{one.name} {one.schema_hash} {relation} {other.name} {other.schema_hash}")
+    raise typer.Exit(1 if lines else 0)
+
+
+@features_app.command("docs")
+def document_features(
+    write: Annotated[bool, typer.Option("--write", help="Write the page.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit code 1 if not current.")] = False,
+    page: Annotated[Path, typer.Option(help="Where it is.")] = Path("docs/features.md"),
+) -> None:
+    """Print, write or check the page that lists every feature of every fraud type."""
+    with clear_errors():
+        from fraud.catalogue import page as catalogue
+        from fraud.types.registry import fraud_types
+
+        text = catalogue(fraud_types().values())
+        if write:
+            page.write_text(text, encoding="utf-8")
+        elif not check:
+            typer.echo(text, nl=False)
+        is_current = page.is_file() and page.read_text(encoding="utf-8") == text
+    if check and not is_current:
+        typer.echo(f"{page} is not current. Run: fraud features docs --write", err=True)
+        raise typer.Exit(1)
 
 
 @app.command("version")

@@ -8,7 +8,7 @@ online path (a micro-batch) run the very same instructions on the very same inte
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,10 +101,11 @@ class Feature:
 
     Attributes:
         default: value where the feature is undefined (no history, null field).
+        unit: of its values; 1 where they have none.
     """
 
-    unit: ClassVar[str] = "1"
     default: float = 0.0
+    unit: str = "1"
 
     @property
     def name(self) -> str:
@@ -133,7 +134,7 @@ class Feature:
 class Amount(Feature):
     """The event's amount in major units."""
 
-    unit: ClassVar[str] = "major units"
+    unit: str = "major units"
 
     @property
     def name(self) -> str:
@@ -191,7 +192,7 @@ class AmountShare(Feature):
 class Category(Feature):
     """A text field of the event as its place (from 0) in a declared list of values."""
 
-    unit: ClassVar[str] = "index"
+    unit: str = "index"
     default: float = -1.0
     field: str = ""
     values: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from fraud.domain.aggregates import DISTINCT_MEMORY, OUTCOME_MEMORY, Aggregate
 from fraud.domain.errors import ContractError
@@ -146,10 +146,10 @@ class FraudType:
         """Maturity in microseconds."""
         return parse_duration(self.maturity)
 
-    @cached_property
-    def schema_hash(self) -> str:
-        """Content address of what the features mean; serving compares it with training's."""
-        content = {
+    @property
+    def schema(self) -> dict[str, Any]:
+        """All that gives the features their meaning, as plain data; `features` in model order."""
+        return {
             "contract": CONTRACT_VERSION,
             "lateness_hops": LATENESS_HOPS,
             "outcome_memory": OUTCOME_MEMORY,
@@ -164,4 +164,8 @@ class FraudType:
                 [type(feature).__name__, dataclasses.asdict(feature)] for feature in self.features
             ],
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def schema_hash(self) -> str:
+        """Content address of the schema; serving compares it with training's."""
+        return hashlib.sha256(json.dumps(self.schema, sort_keys=True).encode()).hexdigest()[:16]

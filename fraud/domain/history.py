@@ -1,7 +1,7 @@
 """Features over the history of an entity: windows, lifetimes, labels."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class OfWindow(OfEntity):
 class Count(OfWindow):
     """Events of the entity in the window."""
 
-    unit: ClassVar[str] = "events"
+    unit: str = "events"
 
     @property
     def name(self) -> str:
@@ -91,7 +91,7 @@ class Count(OfWindow):
 class AmountSum(OfWindow):
     """Sum of the entity's amounts in the window."""
 
-    unit: ClassVar[str] = "minor units"
+    unit: str = "minor units"
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ class AmountSum(OfWindow):
 class AmountMean(OfWindow):
     """Mean of the entity's amounts in the window."""
 
-    unit: ClassVar[str] = "minor units"
+    unit: str = "minor units"
 
     @property
     def name(self) -> str:
@@ -187,7 +187,7 @@ class CountRatio(OfWindow):
 class DistinctCount(OfWindow):
     """Distinct values of a field the entity showed in the window, up to 64."""
 
-    unit: ClassVar[str] = "values"
+    unit: str = "values"
     of: str = ""
 
     @property
@@ -210,7 +210,7 @@ class DistinctCount(OfWindow):
 class LifetimeCount(OfEntity):
     """Events of the entity ever observed; 0 says that it is new."""
 
-    unit: ClassVar[str] = "events"
+    unit: str = "events"
 
     @property
     def name(self) -> str:
@@ -228,7 +228,7 @@ class LifetimeCount(OfEntity):
 class SecondsSince(OfEntity):
     """Seconds since the entity's last or first event, or its latest or earliest known fraud."""
 
-    unit: ClassVar[str] = "s"
+    unit: str = "s"
     default: float = YEAR_S
     moment: Literal["last", "first", "latest_fraud", "earliest_fraud"] = "last"
 
@@ -290,7 +290,7 @@ class Changed(OfEntity):
 class FraudLabels(OfWindow):
     """Fraud labels about the entity that were reported in the window."""
 
-    unit: ClassVar[str] = "labels"
+    unit: str = "labels"
 
     @property
     def name(self) -> str:

@@ -131,7 +131,7 @@ class OfPlace(OfEntity):
 class DistanceSinceLast(OfPlace):
     """Distance from where the entity was last observed."""
 
-    unit: ClassVar[str] = "km"
+    unit: str = "km"
 
     @property
     def name(self) -> str:
@@ -146,7 +146,7 @@ class DistanceSinceLast(OfPlace):
 class SpeedSinceLast(OfPlace):
     """Speed at which the entity must have come from where it was last observed."""
 
-    unit: ClassVar[str] = "km/h"
+    unit: str = "km/h"
 
     @property
     def name(self) -> str:

@@ -168,6 +168,13 @@ def feature_names(cursor: Cursor, schema_hash: str) -> list[str] | None:
     return list(rows[0][0]) if rows else None
 
 
+def feature_definition(cursor: Cursor, schema_hash: str) -> dict[str, Any] | None:
+    """What was recorded with a schema hash, see `record_feature_schema`; None if nothing was."""
+    cursor.execute("SELECT definition FROM feature_schemas WHERE schema_hash = %s", (schema_hash,))
+    rows = cursor.fetchall()
+    return dict(rows[0][0]) if rows else None
+
+
 def _deployment(row: Sequence[Any]) -> Deployment:
     return Deployment(
         fraud_type=row[0],

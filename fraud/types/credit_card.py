@@ -100,7 +100,7 @@ CREDIT_CARD = FraudType(
     ),
     features=(
         Amount(),
-        Number(field="distance_from_home_km", default=-1.0),
+        Number(field="distance_from_home_km", default=-1.0, unit="km"),
         Number(field="foreign_transaction", default=-1.0),
         Number(field="card_present", default=-1.0),
         Number(field="used_chip", default=-1.0),

@@ -4,10 +4,14 @@ import datetime as dt
 import hashlib
 
 import dagster as dg
+from psycopg2.extensions import cursor as Cursor
 
 from bentos.scoring.bundle import MANIFEST_FILE
+from fraud.catalogue import definition_of, differences, schema_of
+from fraud.domain.errors import FraudError
 from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
+from fraud.known_schemas import served_schema
 from fraud.ledger.models import (
     Deployment,
     current_deployment,
@@ -86,20 +90,25 @@ def schema_check(fraud_type: FraudType) -> dg.AssetChecksDefinition:
         ledger: LedgerResource, settings: dg.ResourceParam[Settings]
     ) -> dg.AssetCheckResult:
         with ledger.pool() as pool, pool.transaction() as cursor:
-            deployment = current_deployment(cursor, fraud_type.name)
-        if deployment is None:
-            return dg.AssetCheckResult(passed=False, description="Nothing was ever deployed.")
-        bundle = read_deployed(deployment, settings, fraud_type)
-        return dg.AssetCheckResult(
-            passed=bundle.digest == deployment.bundle_digest,
-            metadata={
-                "model_version": deployment.model_version,
-                "trained_schema": bundle.manifest.schema_hash,
-                "running_schema": fraud_type.schema_hash,
-            },
-        )
+            return schema_result(cursor, fraud_type, settings)
 
     return served_schema_is_current
+
+
+def schema_result(cursor: Cursor, fraud_type: FraudType, settings: Settings) -> dg.AssetCheckResult:
+    """Whether what serves can be served by the running code, and how it differs if not."""
+    deployment = current_deployment(cursor, fraud_type.name)
+    if deployment is None:
+        return dg.AssetCheckResult(passed=False, description="Nothing was ever deployed.")
+    metadata = {"model_version": deployment.model_version, "running_schema": fraud_type.schema_hash}
+    try:
+        trained = served_schema(cursor, fraud_type, settings)
+        metadata["trained_schema"] = trained.schema_hash
+        metadata["differences"] = "\n".join(differences(trained, schema_of(fraud_type)))
+        digest = read_deployed(deployment, settings, fraud_type).digest
+    except FraudError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error), metadata=metadata)
+    return dg.AssetCheckResult(passed=digest == deployment.bundle_digest, metadata=metadata)
 
 
 def deploy(
@@ -132,14 +141,7 @@ def deploy(
             fraud_type.schema_hash,
             fraud_type.name,
             fraud_type.feature_names,
-            {
-                feature.name: {
-                    "description": feature.description,
-                    "unit": feature.unit,
-                    "default": feature.default,
-                }
-                for feature in fraud_type.features
-            },
+            definition_of(fraud_type),
         )
         serving = current_deployment(cursor, fraud_type.name)
         if serving is None or serving.bundle_digest != digest:

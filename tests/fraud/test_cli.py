@@ -1,5 +1,7 @@
 """The console script: what it prints, where it fails, and how it says so."""
 
+import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fraud import cli
+from fraud.catalogue import definition_of
 from fraud.ledger.audit import AuditEntry, append, claim_chain
 from fraud.ledger.engine import connect
+from fraud.ledger.models import record_feature_schema
 from fraud.ledger.pool import transaction
 from fraud.ledger.revocations import revocations
 from fraud.ledger.schema import head_revision
@@ -19,6 +23,7 @@ from fraud.security.keyring import Keyring
 from fraud.security.tokens import TokenVerifier
 from fraud.settings import load_settings
 from fraud.types.credit_card import CREDIT_CARD
+from tests.bentos.fraud_detector.detector import promote
 from tests.servers import temporary_run_dir
 
 FRAUD = str(Path(sys.executable).with_name("fraud"))
@@ -148,6 +153,71 @@ def test_a_misspelt_feature_or_type_is_recognised() -> None:
     code, _, err = fraud("features", "list", "--fraud-type", "tax")
     assert code == 2
     assert "credit_card" in err
+
+
+def test_the_page_of_features_is_written_and_checked(tmp_path: Path) -> None:
+    page = str(tmp_path / "features.md")
+    code, out, err = fraud("features", "docs", "--check", "--page", page)
+    assert (code, out) == (1, "")
+    assert err == f"{page} is not current. Run: fraud features docs --write\n"
+    assert fraud("features", "docs", "--write", "--page", page)[0] == 0
+    assert fraud("features", "docs", "--check", "--page", page)[0] == 0
+    assert fraud("features", "docs")[1] == Path(page).read_text(encoding="utf-8")
+    Path(page).write_text("another", encoding="utf-8")
+    assert fraud("features", "docs", "--check", "--page", page)[0] == 1
+
+
+def test_schemas_in_files_are_compared(tmp_path: Path) -> None:
+    _, listed, _ = fraud("features", "list", "--json")
+    saved = tmp_path / "schema.json"
+    saved.write_text(listed, encoding="utf-8")
+    code, out, _ = fraud("features", "diff", str(saved), "code")
+    schema_hash = CREDIT_CARD.schema_hash
+    assert (code, out) == (0, f"{saved} {schema_hash} == code {schema_hash}\n")
+    old = json.loads(listed)
+    old["schema_hash"] = "of another day"
+    old["definition"]["features"]["amount"]["default"] = 7.0
+    saved.write_text(json.dumps(old), encoding="utf-8")
+    code, out, _ = fraud("features", "diff", str(saved), "code")
+    assert code == 1
+    assert out.splitlines() == [
+        "changed  amount: default 7.0 -> 0.0",
+        f"{saved} of another day != code {schema_hash}",
+    ]
+
+
+def test_what_serves_is_compared_with_the_code(
+    monkeypatch: pytest.MonkeyPatch, ledger_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", ledger_url)
+    code, _, err = fraud("features", "diff")
+    assert code == 2
+    assert "No model of credit_card serves" in err
+    trained = dataclasses.replace(CREDIT_CARD, maturity="8d")
+    with transaction(ledger_url) as cursor:
+        definition = definition_of(trained)
+        names = trained.feature_names
+        record_feature_schema(cursor, trained.schema_hash, trained.name, names, definition)
+    promote(load_settings(), ledger_url, "v1", kind=trained)
+    for old in ("served", trained.schema_hash):
+        code, out, _ = fraud("features", "diff", old)
+        assert code == 1
+        assert out.splitlines() == [
+            "contract maturity: 8d -> 7d",
+            f"{old} {trained.schema_hash} != code {CREDIT_CARD.schema_hash}",
+        ]
+    code, _, err = fraud("features", "diff", "0123")
+    assert code == 2
+    assert "keeps no feature schema '0123'" in err
+
+
+def test_a_file_that_holds_no_schema_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "list.json"
+    file.write_text("[]", encoding="utf-8")
+    for name, what in ((file, "holds no feature schema"), (tmp_path / "no.json", "no file")):
+        code, _, err = fraud("features", "diff", str(name), "code")
+        assert code == 2
+        assert what in err
 
 
 def test_version_is_a_version() -> None:
