@@ -10,6 +10,10 @@ from fraud.settings import Settings
 from orchestration.sources.batch import Batch, Source
 from orchestration.sources.simulator import credit_card, world
 from orchestration.sources.simulator.account_opening import OpeningSimulation, OpeningWorld
+from orchestration.sources.simulator.account_takeover import (
+    TakeoverSimulation,
+    TakeoverWorld,
+)
 from orchestration.sources.simulator.ach import AchSimulation, AchWorld
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
 from orchestration.sources.simulator.world import Simulated, World
@@ -95,6 +99,11 @@ def simulated_applications(settings: Settings, start: dt.date) -> Source:
     return _source(OpeningWorld(OpeningSimulation(**_sizes(settings, start))))
 
 
+def simulated_logins(settings: Settings, start: dt.date) -> Source:
+    """Logins and changes: about one a day for each customer."""
+    return _source(TakeoverWorld(TakeoverSimulation(**_sizes(settings, start))))
+
+
 def _sizes(settings: Settings, start: dt.date) -> Sizes:
     return {
         "start": start,
@@ -114,6 +123,7 @@ def _source(simulated: World) -> Source:
 
 SIMULATORS: dict[str, Callable[[Settings, dt.date], Source]] = {
     "account_opening": simulated_applications,
+    "account_takeover": simulated_logins,
     "ach": simulated_transfers,
     "credit_card": simulated_card_payments,
 }

@@ -39,6 +39,7 @@ from orchestration.sources.simulator.world import (
     Simulation,
     log_normal_days,
     names,
+    networks,
     sources,
 )
 
@@ -342,7 +343,7 @@ class OpeningWorld:
 
 def _fields(rows: Applications) -> dict[str, npt.NDArray[np.generic]]:
     domain = _domains(rows.domain)
-    network = _networks(rows.network)
+    network = networks(rows.network)
     hosts = np.array([f".{number}" for number in range(256)], dtype=object)
     return {
         "email": names("p", rows.mailbox) + "@" + domain,
@@ -375,12 +376,4 @@ def _domains(codes: Ints) -> npt.NDArray[np.object_]:
         next((form for end, form in kinds if code < end), "own{}.example").format(code)
         for code in distinct.tolist()
     ]
-    return np.array(found, dtype=object)[inverse]
-
-
-def _networks(codes: Ints) -> npt.NDArray[np.object_]:
-    distinct, inverse = np.unique(codes, return_inverse=True)
-    # An odd factor shuffles 24 bits one to one, so that neighbours are not next to each other.
-    mixed = (distinct * 0x9E3779) % (1 << 24)
-    found = [f"{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in mixed.tolist()]
     return np.array(found, dtype=object)[inverse]

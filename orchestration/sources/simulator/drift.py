@@ -41,12 +41,20 @@ class DriftKind(StrEnum):
     """A fraud scenario nobody has seen appears: applications by night, each from an address, a
     network and a device of its own. Adds `2 % * s` of the usual volume."""
 
+    MOBILITY = "mobility"
+    """Half of a share `s` (at most 1) of genuine logins moves behind VPNs that end elsewhere."""
+
+    SIM_SWAP = "sim_swap"
+    """A fraud scenario nobody has seen appears: a user's phone number is changed, second factor
+    and all, and a new device logs in within the hour. Strikes `1 % * s` of the users a day."""
+
 
 _SHARES = (
     DriftKind.CARD_NOT_PRESENT,
     DriftKind.CATEGORY_MIX,
     DriftKind.SAME_DAY,
     DriftKind.DISPOSABLE_EMAIL,
+    DriftKind.MOBILITY,
 )
 
 

@@ -32,6 +32,15 @@ class Stream(IntEnum):
     OPENING_FARM = 44
     OPENING_LABELS = 45
     OPENING_ARRIVALS = 46
+    TAKEOVER_USERS = 60
+    TAKEOVER_LOGINS = 61
+    TAKEOVER_TRIPS = 62
+    TAKEOVER_STUFFING = 63
+    TAKEOVER_PHISHED = 64
+    TAKEOVER_HIJACKED = 65
+    TAKEOVER_SWAPS = 66
+    TAKEOVER_LABELS = 67
+    TAKEOVER_ARRIVALS = 68
 
 
 def stream(seed: int, purpose: Stream, day: int = 0) -> np.random.Generator:

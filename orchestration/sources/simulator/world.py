@@ -290,6 +290,15 @@ def names(kind: str, codes: Ints, width: int = 6) -> npt.NDArray[np.object_]:
     ]
 
 
+def networks(codes: Ints) -> npt.NDArray[np.object_]:
+    """The first three parts of the IPv4 addresses of networks, numbered below 2^24."""
+    distinct, inverse = np.unique(codes, return_inverse=True)
+    # An odd factor shuffles 24 bits one to one, so that neighbours are not next to each other.
+    mixed = (distinct * 0x9E3779) % (1 << 24)
+    found = [f"{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in mixed.tolist()]
+    return np.array(found, dtype=object)[inverse]
+
+
 def _refused(name: str, value: object, wanted: str) -> SettingsError:
     return SettingsError(
         f"The simulation's {name} is {value!r}.", remedy=f"Give {wanted}.", field=name

@@ -11,6 +11,7 @@ from tests.servers import temporary_run_dir
 
 LEAST: dict[str, dict[str, Any]] = {
     "account_opening": {"email": "ann@mail.example", "ip_address": "192.0.2.7"},
+    "account_takeover": {"user_id": "USER_1", "action": "login", "succeeded": True},
     "ach": {
         "amount": 1_250.0,
         "user_id": "USER_1",
