@@ -143,21 +143,39 @@ def postgres() -> None:
 
 
 @audit_app.command("verify")
-def verify_audit() -> None:
+def verify_audit(
+    anchors: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Heads that were noted outside the ledger; may be given several times.",
+            show_default="the run folder's audit-anchors.jsonl",
+        ),
+    ] = None,
+) -> None:
     """Recompute the audit log's chains; exit code 1 if anything was altered."""
     with clear_errors():
+        from fraud.ledger.audit_anchors import read_anchors
         from fraud.ledger.audit_check import verify
         from fraud.ledger.embedded import ledger_url
         from fraud.ledger.engine import connect
 
-        connection = connect(ledger_url(load_settings()))
+        settings = load_settings()
+        given = anchors or [settings.audit_anchor_file]
+        if not anchors and not settings.audit_anchor_file.exists():
+            typer.echo("No heads were noted outside the ledger: it is checked against its own.")
+            given = []
+        trusted = [head for path in given for head in read_anchors(path)]
+        connection = connect(ledger_url(settings))
         try:
-            report = verify(connection)
+            report = verify(connection, trusted)
         finally:
             connection.close()
     for finding in report.findings:
         typer.echo(finding.text)
-    typer.echo(f"{report.records:,} records in {report.chains} chains, {report.found:,} findings")
+    typer.echo(
+        f"{report.records:,} records in {report.chains} chains, checked against "
+        f"{len(trusted):,} anchors, {report.found:,} findings"
+    )
     raise typer.Exit(1 if report.found else 0)
 
 

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
         jwt_lifetime_s: seconds until an issued token expires.
         signing_key_file: Ed25519 private key (PEM) that signs model bundles.
         verify_key_file: its public key (PEM); all that serving needs.
+        audit_anchor_file: where heads of the audit log are noted outside the ledger.
+        audit_anchor_interval_s: seconds between two notes.
+        audit_anchor_sink: where each note goes as well: none, stdout or syslog.
         rate_per_client: requests per second of one token's subject, in each worker.
         burst_per_client: requests it may make at once after a pause.
         rate_per_address: requests per second of one address without a valid token.
@@ -93,6 +96,10 @@ class Settings(BaseSettings):
     jwks_issuer: str = ""
     signing_key_file: Path | None = None
     verify_key_file: Path | None = None
+
+    audit_anchor_file: Path = Path()
+    audit_anchor_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    audit_anchor_sink: Literal["none", "stdout", "syslog"] = "none"
 
     rate_per_client: Rate = 2000.0
     burst_per_client: Positive = 4000
@@ -156,8 +163,11 @@ class Settings(BaseSettings):
 
     def model_post_init(self, context: Any, /) -> None:
         """Fill the settings whose defaults follow from others."""
-        given = "bundle_dir" in self.model_fields_set
-        bundles = self.bundle_dir if given else self.run_dir / "bundles"
+        given = self.model_fields_set
+        bundles = self.bundle_dir if "bundle_dir" in given else self.run_dir / "bundles"
+        anchors = self.run_dir / "audit-anchors.jsonl"
+        if "audit_anchor_file" in given:
+            anchors = self.audit_anchor_file.expanduser().absolute()
         reachable = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         self.__dict__.update(
             lake_url=self.lake_url or str(self.run_dir / "lake"),
@@ -165,6 +175,7 @@ class Settings(BaseSettings):
             mlflow_tracking_uri=self.mlflow_tracking_uri
             or f"http://{reachable}:{self.mlflow_port}",
             jwks_issuer=self.jwks_issuer or self.jwt_issuer,
+            audit_anchor_file=anchors,
         )
 
     @property

@@ -4,6 +4,7 @@ Until the ledger was first seen no token counts as revoked; from then on, what w
 stays in force while the ledger is away.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 
@@ -15,7 +16,9 @@ from bentos.fraud_detector.watch import Sighting
 from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.ruleset import Ruleset, built_in
-from fraud.ledger.audit import claim_chain
+from fraud.ledger.audit import claim_chain, one_line
+from fraud.ledger.audit_anchors import AnchorFile
+from fraud.ledger.audit_check import anchors
 from fraud.ledger.engine import connect, unavailable
 from fraud.ledger.models import CHAMPION, Deployment, deployments
 from fraud.ledger.revocations import Marker, marker, revocations
@@ -23,6 +26,8 @@ from fraud.ledger.rules import seed_rules
 from fraud.ledger.rulesets import latest_revisions, load_ruleset
 from fraud.ledger.schema import SERVICE_ROLE
 from fraud.security.revocation import Revocations
+
+log = logging.getLogger("fraud.detector")
 
 CHAIN_PREFIX = "detector"
 CANDIDATES = 30
@@ -41,9 +46,12 @@ class Lookout:
         fraud_types: those whose deployments and rulesets count, by name.
     """
 
-    def __init__(self, url: str, fraud_types: Mapping[str, FraudType]) -> None:
+    def __init__(
+        self, url: str, fraud_types: Mapping[str, FraudType], anchors: AnchorFile | None = None
+    ) -> None:
         self._url = url
         self._fraud_types = fraud_types
+        self._anchors = anchors
         self._connection: Connection | None = None
         self._rulesets: dict[str, Ruleset] = {}
         self.chain: str | None = None
@@ -62,6 +70,16 @@ class Lookout:
         except psycopg2.Error as error:
             self.close()
             raise unavailable(self._url, error) from error
+
+    def note_heads(self) -> None:
+        """Note the audit log's heads outside the ledger, whether that is due or not."""
+        if self._anchors is None or self._connection is None:
+            return
+        try:
+            self._anchors.note(anchors(self._connection))
+            self._connection.commit()
+        except psycopg2.Error as error:
+            log.error("The audit log's last heads were not noted: %s", one_line(str(error)))
 
     def close(self) -> None:
         """End the session and with it the claim on the chain."""
@@ -94,6 +112,8 @@ class Lookout:
             seen = marker(cursor)
             if seen != self._marker:
                 self._revocations, self._marker = revocations(cursor), seen
+        if self._anchors is not None and self._anchors.is_due:
+            self._anchors.note(anchors(connection))
         connection.commit()
         return Sighting(
             deployments=tuple(found),

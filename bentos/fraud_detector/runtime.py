@@ -1,5 +1,6 @@
 """What one worker process is made of, and the order in which it starts and stops."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from bentos.scoring.scorer import Scorer, ScoreRequest
 from fraud.domain.decision import Decision
 from fraud.domain.errors import FraudError, UnavailableError
 from fraud.ledger.audit import AuditEntry
+from fraud.ledger.audit_anchors import anchor_file
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import ConnectionPool
 from fraud.security.keyring import Keyring
@@ -76,7 +78,7 @@ class Runtime:
             fraud_types(), settings.verify_key_pem, settings.bundle_dir, self._on_swap
         )
         self.rulesets = RulesetShelf(fraud_types())
-        self._lookout = Lookout(self._url, fraud_types())
+        self._lookout = Lookout(self._url, fraud_types(), anchor_file(settings))
         self.watch = LedgerWatch(self._look, self._take_over)
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
             self._score, self._record, limits, metrics.batch_size.observe
@@ -99,6 +101,7 @@ class Runtime:
         await self._key_refresh.close()
         await self.collector.close()
         self.watch.stop()
+        await asyncio.to_thread(self._lookout.note_heads)
         self._lookout.close()
         if self._pool is not None:
             self._pool.close()

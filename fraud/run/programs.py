@@ -118,6 +118,7 @@ def absolute_paths(settings: Settings) -> dict[str, str]:
         "FRAUD_SIGNING_KEY_FILE": settings.signing_key_file,
         "FRAUD_VERIFY_KEY_FILE": settings.verify_key_file,
         "FRAUD_JWT_KEYS_DIR": settings.jwt_keys_dir,
+        "FRAUD_AUDIT_ANCHOR_FILE": settings.audit_anchor_file,
         "FRAUD_JWKS": settings.jwks or None,
     }
     return {name: str(path) for name, path in paths.items() if path is not None}

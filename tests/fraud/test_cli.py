@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from fraud import cli
 from fraud.catalogue import definition_of
 from fraud.ledger.audit import AuditEntry, append, claim_chain
+from fraud.ledger.audit_anchors import AnchorFile
+from fraud.ledger.audit_check import anchors
 from fraud.ledger.engine import connect
 from fraud.ledger.models import record_feature_schema
 from fraud.ledger.pool import transaction
@@ -240,7 +242,7 @@ def test_an_unreachable_ledger_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_audit_verify_finds_an_edited_record(
-    monkeypatch: pytest.MonkeyPatch, ledger_url: str
+    monkeypatch: pytest.MonkeyPatch, ledger_url: str, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", ledger_url)
     connection = connect(ledger_url)
@@ -250,15 +252,33 @@ def test_audit_verify_finds_an_edited_record(
         append(cursor, chain, [entry, entry], 1_700_000_000_000_000)
     connection.commit()
     code, out, _ = fraud("audit", "verify")
-    assert (code, out.splitlines()[-1]) == (0, "2 records in 1 chains, 0 findings")
+    summary = "2 records in 1 chains, checked against {} anchors, {} findings"
+    assert (code, out.splitlines()[-1]) == (0, summary.format(0, 0))
+    assert "No heads were noted outside the ledger" in out
+    AnchorFile(load_settings().audit_anchor_file).note(anchors(connection))
+    code, out, _ = fraud("audit", "verify")
+    assert (code, out.splitlines()) == (0, [summary.format(1, 0)])
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")  # past the triggers
         cursor.execute("UPDATE audit_log SET actor = 'you' WHERE position = 1")
     connection.commit()
-    connection.close()
     code, out, _ = fraud("audit", "verify")
     assert code == 1
     assert "1 of chain" in out
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM audit_log")
+        cursor.execute("DELETE FROM audit_anchor")
+    connection.commit()
+    connection.close()
+    copy = tmp_path / "a copy kept elsewhere.jsonl"
+    load_settings().audit_anchor_file.rename(copy)
+    assert fraud("audit", "verify")[0] == 0  # the ledger alone cannot tell
+    code, out, _ = fraud("audit", "verify", "--anchors", str(copy))
+    assert code == 1
+    assert f"Records 1 to 2 are missing from chain '{chain}'." in out
+    code, _, err = fraud("audit", "verify", "--anchors", str(tmp_path / "nothing"))
+    assert code == 2
+    assert "cannot be read" in err
 
 
 def test_serve_without_a_bento_says_how_to_get_one() -> None:
