@@ -8,11 +8,13 @@ from functools import cache
 from typing import Any
 
 import orjson
+from pydantic import AfterValidator
 
 from bentos.fraud_detector.access import ROUTES, SCORING, Access
 from bentos.fraud_detector.health import software_version
 from bentos.fraud_detector.intake import DEFAULT_FRAUD_TYPE, MAX_BATCH_ITEMS
 from bentos.fraud_detector.problems import MEDIA_TYPE, TITLES
+from fraud.domain.event import TogetherWith
 from fraud.domain.fraud_type import FraudType
 from fraud.types.registry import fraud_types
 
@@ -135,9 +137,24 @@ def _transaction(kind: FraudType) -> Schema:
         if ours in amount:
             amount[theirs] = amount.pop(ours)
     amount["multipleOf"] = 0.01
+    if pairs := _pairs(kind):
+        schema["allOf"] = pairs
     if kind.name != DEFAULT_FRAUD_TYPE:
         schema["required"] = [*schema.get("required", []), "fraud_type"]
     return schema
+
+
+def _pairs(kind: FraudType) -> list[Schema]:
+    """That two fields come together or not at all, null meaning not at all."""
+    found: list[Schema] = []
+    for name, each in kind.transaction.model_fields.items():
+        for check in each.metadata:
+            if isinstance(check, AfterValidator) and isinstance(check.func, TogetherWith):
+                both = [check.func.field, name]
+                neither = {"properties": {field: {"type": "null"} for field in both}}
+                given = {"properties": {field: NUMBER for field in both}, "required": both}
+                found.append({"anyOf": [neither, given]})
+    return found
 
 
 def _any_transaction() -> Schema:

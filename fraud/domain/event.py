@@ -86,7 +86,11 @@ Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 """Degrees east, WGS 84."""
 
-TimeZone = Annotated[str, Field(max_length=50), AfterValidator(known_zone)]
+TimeZone = Annotated[
+    str,
+    Field(max_length=50, json_schema_extra={"format": "iana-time-zone"}),
+    AfterValidator(known_zone),
+]
 """Name of an IANA time zone."""
 
 
@@ -120,7 +124,9 @@ class TransactionBase(BaseModel):
 
     transaction_id: Identifier
     timestamp: Timestamp | None = Field(
-        default=None, description="When it happened; the time of arrival if absent."
+        default=None,
+        description="When it happened, from 2000-01-01 to five minutes ahead of the server's "
+        "clock; the time of arrival if absent.",
     )
     amount: Money = Field(
         default=0.0,
