@@ -56,12 +56,18 @@ def test_relative_paths_are_those_of_the_caller_in_every_program(
     monkeypatch.setenv("FRAUD_LAKE_URL", "lake")
     monkeypatch.setenv("FRAUD_BUNDLE_DIR", "bundles")
     monkeypatch.setenv("FRAUD_VERIFY_KEY_FILE", "key.pem")
+    monkeypatch.setenv("FRAUD_JWT_KEYS_DIR", "keys")
+    monkeypatch.setenv("FRAUD_JWKS", "jwks.json")
+    monkeypatch.setenv("FRAUD_AUDIT_ANCHOR_FILE", "anchors.jsonl")
     monkeypatch.delenv("FRAUD_SIGNING_KEY_FILE", raising=False)
     assert absolute_paths(load_settings(run_dir=tmp_path / "run")) == {
         "FRAUD_RUN_DIR": str(tmp_path / "run"),
         "FRAUD_LAKE_URL": str(tmp_path / "lake"),
         "FRAUD_BUNDLE_DIR": str(tmp_path / "bundles"),
         "FRAUD_VERIFY_KEY_FILE": str(tmp_path / "key.pem"),
+        "FRAUD_JWT_KEYS_DIR": str(tmp_path / "keys"),
+        "FRAUD_JWKS": str(tmp_path / "jwks.json"),
+        "FRAUD_AUDIT_ANCHOR_FILE": str(tmp_path / "anchors.jsonl"),
     }
 
 
