@@ -29,6 +29,7 @@ FASTEST_KMH = 10_000.0
 """The cap of every speed: ten times an airliner's."""
 
 _DEGREE = 1_000_000
+_TURN = 360 * _DEGREE
 _LONGITUDE_BITS = 29
 _SINE = [(-1.0) ** n / math.factorial(2 * n + 1) for n in range(12)]
 _ARCSINE = [math.comb(2 * n, n) / (4.0**n * (2 * n + 1)) for n in range(9)]
@@ -69,15 +70,24 @@ def _half_angle(here: Ints, there: Ints) -> Floats:
     """Half the central angle between known places, radians, 0 to pi/2."""
     (north, east), (other_north, other_east) = _unpacked(here), _unpacked(there)
     apart = np.abs(east - other_east)
-    apart = np.minimum(apart, 360 * _DEGREE - apart)
-    half_turn = 180 * _DEGREE
-    cosines = _sin_half(half_turn - 2 * np.abs(north)) * _sin_half(
-        half_turn - 2 * np.abs(other_north)
+    apart = np.minimum(apart, _TURN - apart)
+    half_turn = _TURN // 2
+    # Sines of all angles at once: for a few places, calls cost more than arithmetic.
+    sines = _sin_half(
+        np.stack(
+            (
+                half_turn - 2 * np.abs(north),
+                half_turn - 2 * np.abs(other_north),
+                north - other_north,
+                apart,
+                north + other_north,
+                half_turn - apart,
+            )
+        )
     )
-    haversine = _squared(_sin_half(north - other_north)) + cosines * _squared(_sin_half(apart))
-    opposite = _squared(_sin_half(north + other_north)) + cosines * _squared(
-        _sin_half(half_turn - apart)
-    )
+    cosines, squares = sines[0] * sines[1], sines[2:] * sines[2:]
+    haversine: Floats = squares[0] + cosines * squares[1]
+    opposite: Floats = squares[2] + cosines * squares[3]
     # sin^2(x/2) = sin^2(x) / (2 (1 + cos x)): halved until a few terms of the arcsine do.
     squared = haversine / (2.0 * (1.0 + np.sqrt(opposite)))
     for _ in range(_HALVINGS - 1):
@@ -92,17 +102,13 @@ def _unpacked(place: Ints) -> tuple[Ints, Ints]:
 
 
 def _sin_half(angle: Ints) -> Floats:
-    """Sine of half an angle of at most 180 degrees, given in millionths of a degree."""
-    half = angle * (math.pi / (360 * _DEGREE))
+    """Sines of half of angles of at most 180 degrees, given in millionths of a degree."""
+    half = angle * (math.pi / _TURN)
     return half * _polynomial(_SINE, half * half)
 
 
-def _squared(values: Floats) -> Floats:
-    return values * values
-
-
 def _polynomial(coefficients: list[float], at: Floats) -> Floats:
-    total = np.full(len(at), coefficients[-1])
+    total = np.full(at.shape, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total *= at
         total += coefficient
