@@ -146,9 +146,10 @@ def sent_id(content: object) -> str | None:
 def body_digest(fraud_type: str, transaction: TransactionBase) -> bytes:
     """SHA-256 of a transaction's canonical JSON: sorted keys, UTC times, minor units.
 
-    A timestamp that was not sent stays absent, so that a retry without one is the same body.
+    A field without a value stays absent: a retry without a timestamp is the same body, and so
+    is one that reaches a later version, whose fraud type has more optional fields.
     """
-    content = transaction.model_dump()
+    content = transaction.model_dump(exclude_none=True)
     content["fraud_type"] = fraud_type
     content["amount"] = round(transaction.amount * 100.0)
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
