@@ -8,7 +8,7 @@ whole, so a rerun cannot double a row. Rows of a day are sorted by their observa
 """
 
 import datetime as dt
-from collections.abc import Container
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from feature_store.observation import Ints, check_numbers, number_observations
 from feature_store.schema import arrow_schema, from_arrow, to_arrow
-from feature_store.writing import exclusively
+from feature_store.writing import exclusively, replacing
 from fraud.domain.errors import ContractError
 from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
@@ -35,6 +35,9 @@ PARTITION = {"events": "observed_date", "labels": "reported_date"}
 MOMENT = {"events": "observed_at", "labels": "reported_at"}
 _FILE = "part-0.parquet"
 _READERS = 4
+PIECE = 65_536
+"""Most rows of a day that `Lake.pieces` gives at a time."""
+
 _DAYS_AT_A_TIME = 30
 
 
@@ -149,6 +152,54 @@ class Lake:
         key = PARTITION[stream] + "="
         return sorted(dt.date.fromisoformat(n.removeprefix(key)) for n in names if key in n)
 
+    def days_between(
+        self,
+        fraud_type: FraudType,
+        stream: Stream,
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        as_of: dt.datetime | None = None,
+    ) -> list[dt.date]:
+        """The days that were written, of those that `events` or `labels` would read."""
+        if as_of is not None:
+            last = min(last or dt.date.max, as_of.astimezone(dt.UTC).date())
+        return [
+            day
+            for day in self.days(fraud_type, stream)
+            if (first is None or day >= first) and (last is None or day <= last)
+        ]
+
+    def pieces(
+        self,
+        fraud_type: FraudType,
+        stream: Stream,
+        day: dt.date,
+        columns: Sequence[str] = (),
+        rows: range | None = None,
+    ) -> Iterator[Any]:
+        """A day in tables of at most `PIECE` rows, sorted by `seq`; no more is held at a time.
+
+        Args:
+            fraud_type: whose day.
+            stream: events or labels.
+            day: one that was written.
+            columns: those wanted; all if empty.
+            rows: which of the day's rows; all if None.
+        """
+        schema = arrow_schema(fraud_type, stream)
+        names = list(columns) or schema.names
+        with self._fs.open(self._path(fraud_type, stream, day), "rb") as source:
+            file = pq.ParquetFile(source, pre_buffer=False, buffer_size=PIECE)
+            groups, rows = _row_groups(file.metadata, rows)
+            present = [name for name in names if name in file.schema_arrow.names]
+            begin = 0
+            for batch in file.iter_batches(PIECE, groups, present, use_threads=False):
+                start, stop = max(rows.start, begin), min(rows.stop, begin + len(batch))
+                if start < stop:
+                    part = pa.Table.from_batches([batch.slice(start - begin, stop - start)])
+                    yield _conformed(part, schema, names)
+                begin += len(batch)
+
     def transaction_ids(
         self, fraud_type: FraudType, except_days: Container[dt.date] = ()
     ) -> pa.StringArray:
@@ -201,14 +252,8 @@ class Lake:
         return len(frame)
 
     def _replace(self, path: str, table: Any) -> None:
-        # An object store publishes an object when it is complete; a disk needs the rename.
-        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        is_local = isinstance(self._fs, LocalFileSystem)
-        target = f"{path}.tmp" if is_local else path
-        with self._fs.open(target, "wb") as sink:
+        with replacing(self._fs, path) as sink:
             pq.write_table(table, sink, compression="zstd")
-        if is_local:
-            self._fs.mv(target, path)
 
     def _read(
         self,
@@ -218,13 +263,7 @@ class Lake:
         last: dt.date | None,
         as_of: dt.datetime | None,
     ) -> pd.DataFrame:
-        if as_of is not None:
-            last = min(last or dt.date.max, as_of.astimezone(dt.UTC).date())
-        wanted = [
-            day
-            for day in self.days(fraud_type, stream)
-            if (first is None or day >= first) and (last is None or day <= last)
-        ]
+        wanted = self.days_between(fraud_type, stream, first, last, as_of)
         schema = arrow_schema(fraud_type, stream)
         tables = self._tables(fraud_type, stream, wanted, schema.names)
         table = pa.concat_tables(tables) if tables else schema.empty_table()
@@ -234,7 +273,7 @@ class Lake:
         return frame
 
     def _tables(
-        self, fraud_type: FraudType, stream: Stream, days: list[dt.date], columns: list[str]
+        self, fraud_type: FraudType, stream: Stream, days: list[dt.date], columns: Sequence[str]
     ) -> list[Any]:
         schema = arrow_schema(fraud_type, stream)
 
@@ -242,15 +281,34 @@ class Lake:
             with self._fs.open(self._path(fraud_type, stream, day), "rb") as source:
                 file = pq.ParquetFile(source)
                 table = file.read([name for name in columns if name in file.schema_arrow.names])
-            # A field the type gained after this day was written is null in it.
-            return pa.table(
-                {
-                    name: table[name].cast(schema.field(name).type)
-                    if name in table.column_names
-                    else pa.nulls(len(table), schema.field(name).type)
-                    for name in columns
-                }
-            )
+            return _conformed(table, schema, columns)
 
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(read, days))
+
+
+def _conformed(table: Any, schema: Any, columns: Sequence[str]) -> Any:
+    """These columns of the schema; a field the type gained after the day was written is null."""
+    return pa.table(
+        {
+            name: table[name].cast(schema.field(name).type)
+            if name in table.column_names
+            else pa.nulls(len(table), schema.field(name).type)
+            for name in columns
+        }
+    )
+
+
+def _row_groups(metadata: Any, rows: range | None) -> tuple[list[int], range]:
+    """The row groups that hold these rows, and where the rows are within them."""
+    sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    rows = range(sum(sizes)) if rows is None else rows
+    begin, skipped = 0, 0
+    groups = []
+    for number, size in enumerate(sizes):
+        if begin + size <= rows.start:
+            skipped += size
+        elif begin < rows.stop:
+            groups.append(number)
+        begin += size
+    return groups, range(rows.start - skipped, rows.stop - skipped)

@@ -128,11 +128,14 @@ def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:
 def build_frame(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     """The feature frame of a history: who, when, how much, and every feature as float64.
 
-    Columns: transaction_id, seq, event_time, observed_at, amount_minor, the entities' own
-    fields, then one column per feature.
+    Columns: the `leading_columns`, then one column per feature.
     """
-    keys = dict.fromkeys(field for entity in fraud_type.entities for field in entity.fields)
-    about = ["transaction_id", "seq", "event_time", "observed_at", "amount_minor", *keys]
     matrix = feature_matrix(fraud_type, events, labels)
     features = pd.DataFrame(matrix, columns=list(fraud_type.feature_names), copy=False)
-    return pd.concat([events[about].reset_index(drop=True), features], axis=1)
+    return pd.concat([events[leading_columns(fraud_type)].reset_index(drop=True), features], axis=1)
+
+
+def leading_columns(fraud_type: FraudType) -> list[str]:
+    """Columns of a feature frame before the features: what happened, when, and to whom."""
+    keys = dict.fromkeys(field for entity in fraud_type.entities for field in entity.fields)
+    return ["transaction_id", "seq", "event_time", "observed_at", "amount_minor", *keys]

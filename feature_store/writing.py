@@ -1,10 +1,14 @@
-"""One writer at a time: who changes a log reads it first, and nobody may come in between."""
+"""How files change: one writer at a time, and a file is replaced as a whole."""
 
 import fcntl
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
 
 _mine = threading.local()
 
@@ -28,3 +32,28 @@ def exclusively(path: Path) -> Iterator[None]:
             yield
         finally:
             held.remove(path)
+
+
+@contextmanager
+def replacing(fs: Any, path: str) -> Iterator[Any]:
+    """A binary file that takes the place of `path` once it is complete.
+
+    Args:
+        fs: an fsspec filesystem.
+        path: of the file; its folder is made.
+    """
+    # An object store publishes an object when it is complete; a disk needs the rename.
+    fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+    is_local = isinstance(fs, LocalFileSystem)
+    if not is_local:
+        with fs.open(path, "wb") as sink:
+            yield sink
+        return
+    draft = f"{path}.{uuid.uuid4().hex}.tmp"
+    try:
+        with fs.open(draft, "wb") as sink:
+            yield sink
+        fs.mv(draft, path)
+    finally:
+        if fs.exists(draft):
+            fs.rm(draft)

@@ -275,6 +275,64 @@ def document_features(
         raise typer.Exit(1)
 
 
+@features_app.command("build")
+def build_feature_frame(
+    fraud_type: Annotated[str, typer.Argument(help="Whose features, e.g. credit_card.")],
+    out: Annotated[str, typer.Option(help="Folder or fsspec URL of the Parquet dataset.")],
+    first: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day observed, UTC."),
+    ] = None,
+    last: Annotated[
+        dt.datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Last day observed, UTC."),
+    ] = None,
+    as_of: Annotated[
+        dt.datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"],
+            help="Only what was known before this moment, UTC unless it says otherwise.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "dask"], typer.Option(help="In this process, or on a Dask cluster.")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="The cluster's scheduler, e.g. tcp://10.0.0.5:8786.")
+    ] = None,
+    memory_budget: Annotated[
+        str, typer.Option(help="What each process may take in all, e.g. 2GB.")
+    ] = "2GB",
+    scratch: Annotated[
+        str | None,
+        typer.Option(help="Where to keep about twice the log's size meanwhile, path or URL."),
+    ] = None,
+) -> None:
+    """Compute the features of a whole log into a Parquet dataset, within a memory budget."""
+    with clear_errors():
+        from feature_store.building import Span
+        from fraud.domain.errors import SettingsError
+        from orchestration.feature_build import build_features, moment
+
+        if (engine == "dask") != (scheduler is not None):
+            raise SettingsError(
+                f"--engine {engine} was given {'with' if scheduler else 'without'} --scheduler.",
+                remedy="A cluster takes both: --engine dask --scheduler tcp://HOST:8786",
+            )
+        build_features(
+            load_settings(),
+            fraud_type,
+            out,
+            span=Span(
+                first.date() if first else None, last.date() if last else None, moment(as_of)
+            ),
+            memory_budget=memory_budget,
+            scheduler=scheduler,
+            scratch=scratch,
+            console=Console(),
+        )
+
+
 @app.command("version")
 def show_version() -> None:
     """Print the version of the platform."""
