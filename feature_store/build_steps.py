@@ -14,7 +14,7 @@ told in `feature_store.partitions`.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -257,17 +257,9 @@ def assemble(build: Build, number: int, slices: Sequence[Slice], partitions: Seq
     )
     table = table.select(leading_columns(kind))
     for cutting, count in zip(partitionings(kind), partitions, strict=True):
-        name, filled = "+".join(cutting.fields), 0
-        for partition in range(count):
-            batch = spill.read(f"computed-{name}-{partition}", number)
-            rows = np.searchsorted(seq, batch["seq"].to_numpy())
-            if len(rows) and (rows[-1] == len(seq) or (seq[rows] != batch["seq"].to_numpy()).any()):
-                raise _changed(build)
-            values = batch["values"].flatten().to_numpy().reshape(len(rows), -1)
-            for column, place in enumerate(cutting.places):
-                matrix[rows, place] = values[:, column]
-            filled += len(rows)
-        if filled != len(seq):
+        name = "+".join(cutting.fields)
+        batches = (spill.read(f"computed-{name}-{partition}", number) for partition in range(count))
+        if not _fill(matrix, seq, cutting.places, batches):
             raise _changed(build)
     for place, name in enumerate(kind.feature_names):
         table = table.append_column(name, pa.array(matrix[:, place]))
@@ -321,6 +313,21 @@ def _values(seq: Ints, matrix: Floats) -> Any:
     return pa.RecordBatch.from_arrays(
         [pa.array(seq), values], schema=_values_schema(matrix.shape[1])
     )
+
+
+def _fill(matrix: Floats, seq: Ints, places: Sequence[int], batches: Iterable[Any]) -> bool:
+    """Put computed features into their rows; whether each row was met, and no other."""
+    filled = 0
+    for batch in batches:
+        found = batch["seq"].to_numpy()
+        rows = np.searchsorted(seq, found)
+        if not np.array_equal(seq[np.minimum(rows, len(seq) - 1)], found):
+            return False
+        values = batch["values"].flatten().to_numpy().reshape(len(rows), len(places))
+        for column, place in enumerate(places):
+            matrix[rows, place] = values[:, column]
+        filled += len(rows)
+    return filled == len(seq)
 
 
 def _changed(build: Build) -> ContractError:
