@@ -13,6 +13,7 @@ the complete histories of some of the entities; so the frames are equal. The mem
 told in `feature_store.partitions`.
 """
 
+import ctypes
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -134,9 +135,17 @@ class LocalEngine:
         results = []
         for call in calls:
             results.append(step(*call))
-            pa.default_memory_pool().release_unused()
+            return_free_memory()
             done()
         return results
+
+
+def return_free_memory() -> None:
+    """Gives the system back what the allocators keep for later: the next call may differ."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)
 
 
 def survey(build: Build, days: Sequence[str]) -> Survey:

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import distributed
 import fsspec
 import numba
-import pyarrow as pa
 
+from feature_store.build_steps import return_free_memory
 from fraud.domain.errors import ContractError, NotFound, SettingsError, UnavailableError
 from fraud.domain.fraud_type import FraudType
 from fraud.types.registry import fraud_type as declared
@@ -129,7 +129,7 @@ def _on_worker(step: Callable[..., T], call: tuple[Any, ...]) -> T:
         threads = distributed.get_worker().state.nthreads
         numba.set_num_threads(min(threads, numba.get_num_threads()))
         result = step(*call)
-        pa.default_memory_pool().release_unused()
+        return_free_memory()
         return result
 
 

@@ -6,13 +6,13 @@ rows of the frame: nothing of the size of the history is made but the frame itse
 independent, and all cores work on them.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from threading import local
 
+import numba
 import numpy as np
 import pandas as pd
 
@@ -39,7 +39,8 @@ def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataF
     Raises:
         ContractError: the events are not in observation order.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    # All cores, unless the caller's thread was given fewer: see numba.set_num_threads.
+    with ThreadPoolExecutor(numba.get_num_threads()) as threads:
         history = History(fraud_type, events, labels, threads.map)
         return _Matrix(fraud_type, history).fill(entity_plans(fraud_type), threads)
 

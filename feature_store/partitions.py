@@ -31,8 +31,8 @@ from fraud.domain.fraud_type import FraudType
 
 MB = 1_000_000
 
-BASE_BYTES = 400 * MB
-"""What a process takes before it holds a single row."""
+BASE_BYTES = 450 * MB
+"""What a process takes beside its rows: libraries, compiled loops, buffers of files."""
 
 MIN_WORKING_BYTES = 100 * MB
 """The least that a build is allowed for rows."""
@@ -106,12 +106,19 @@ def partitionings(fraud_type: FraudType) -> tuple[Partitioning, ...]:
 
 
 def restricted(fraud_type: FraudType, places: Sequence[int]) -> FraudType:
-    """The fraud type with only some of its features, and the entities these need."""
+    """The fraud type with only some of its features, and the entities these need.
+
+    The subject's entity, which every fraud type has, stays as well; nothing is asked of it.
+    """
     features = tuple(fraud_type.features[place] for place in places)
     needed = {aggregate.entity for feature in features for aggregate in feature.aggregates()}
     return dataclasses.replace(
         fraud_type,
-        entities=tuple(entity for entity in fraud_type.entities if entity.name in needed),
+        entities=tuple(
+            entity
+            for entity in fraud_type.entities
+            if entity.name in needed or entity.fields == (fraud_type.subject,)
+        ),
         features=features,
         rules=(),
     )

@@ -20,35 +20,38 @@ from feature_store.partitions import (
 from fraud.domain.aggregates import Aggregate, Lifetime
 from fraud.domain.errors import ContractError
 from fraud.domain.features import Feature
+from fraud.domain.fraud_type import FraudType
 from fraud.types.credit_card import CREDIT_CARD
+from fraud.types.registry import fraud_types
 
 
 @dataclass(frozen=True)
 class LifetimeShare(Feature):
     """Of several entities, as the interface allows."""
 
-    of: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return "_per_".join(self.of)
+        return "_per_".join(self.shares)
 
     def aggregates(self) -> tuple[Aggregate, ...]:
-        return tuple(Lifetime(entity) for entity in self.of)
+        return tuple(Lifetime(entity) for entity in self.shares)
 
 
 def with_feature(*entities: str):
-    return replace(CREDIT_CARD, features=(*CREDIT_CARD.features, LifetimeShare(of=entities)))
+    return replace(CREDIT_CARD, features=(*CREDIT_CARD.features, LifetimeShare(shares=entities)))
 
 
-def test_every_feature_is_computed_once_and_finds_its_entities_complete() -> None:
-    fields = {entity.name: set(entity.fields) for entity in CREDIT_CARD.entities}
-    cuttings = partitionings(CREDIT_CARD)
+@pytest.mark.parametrize("kind", fraud_types().values(), ids=list(fraud_types()))
+def test_every_feature_is_computed_once_and_finds_its_entities_complete(kind: FraudType) -> None:
+    fields = {entity.name: set(entity.fields) for entity in kind.entities}
+    cuttings = partitionings(kind)
     places = [place for cutting in cuttings for place in cutting.places]
-    assert sorted([*places, *entityless(CREDIT_CARD)]) == list(range(len(CREDIT_CARD.features)))
+    assert sorted([*places, *entityless(kind)]) == list(range(len(kind.features)))
     for cutting in cuttings:
-        for entity in restricted(CREDIT_CARD, cutting.places).entities:
-            assert set(cutting.fields) <= fields[entity.name]
+        for aggregate in restricted(kind, cutting.places).aggregates:
+            assert set(cutting.fields) <= fields[aggregate.entity]
 
 
 def test_pairs_stay_together_by_one_of_their_fields() -> None:
