@@ -31,8 +31,9 @@ from fraud.domain.fraud_type import FraudType
 
 MB = 1_000_000
 
-BASE_BYTES = 450 * MB
-"""What a process takes beside its rows: libraries, compiled loops, buffers of files."""
+BASE_BYTES = 500 * MB
+"""What a process takes beside its rows: libraries, buffers of files, and the loops, which are
+compiled where no earlier process left them."""
 
 MIN_WORKING_BYTES = 100 * MB
 """The least that a build is allowed for rows."""
