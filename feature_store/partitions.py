@@ -31,7 +31,7 @@ from fraud.domain.fraud_type import FraudType
 
 MB = 1_000_000
 
-BASE_BYTES = 500 * MB
+BASE_BYTES = 550 * MB
 """What a process takes beside its rows: libraries, buffers of files, and the loops, which are
 compiled where no earlier process left them."""
 
