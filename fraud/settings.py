@@ -7,6 +7,7 @@ A setting `api_port` is the environment variable `FRAUD_API_PORT`; the one excep
 
 import os
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -63,6 +64,8 @@ class Settings(BaseSettings):
         burst_per_client: requests it may make at once after a pause.
         rate_per_address: requests per second of one address without a valid token.
         burst_per_address: requests it may make at once after a pause.
+        trusted_proxies: addresses or networks, separated by commas, whose X-Forwarded-For and
+            X-Forwarded-Proto are believed; nobody's unless given.
         workers: processes of the scoring service.
         history_days: days the simulator's history reaches back.
     """
@@ -106,6 +109,7 @@ class Settings(BaseSettings):
     rate_per_address: Rate = 50.0
     burst_per_address: Positive = 200
 
+    trusted_proxies: str = ""
     workers: Positive = Field(default_factory=_default_workers)
     history_days: Positive = 150
     simulator_customers: Positive = 2000
@@ -117,6 +121,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        for part in parts:
+            ip_network(part, strict=False)
+        return ",".join(parts)
 
     @field_validator("jwks")
     @classmethod

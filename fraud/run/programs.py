@@ -125,13 +125,18 @@ def absolute_paths(settings: Settings) -> dict[str, str]:
 
 
 def bentoml_environment(settings: Settings, places: Places) -> dict[str, str]:
-    """What BentoML is told: our store, no telemetry, no tracing, so many workers."""
+    """What BentoML is told: our store, no telemetry, no tracing, so many workers.
+
+    uvicorn believes X-Forwarded-For of whoever calls from this machine, unless told otherwise:
+    any of them could choose the address that is limited and audited.
+    """
     workers = f'{{"services": {{"fraud_detector": {{"workers": {settings.workers}}}}}}}'
     return {
         "BENTOML_HOME": str(places.bentoml_home),
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OVERRIDES": workers,
         "OTEL_SDK_DISABLED": "true",
+        "FORWARDED_ALLOW_IPS": settings.trusted_proxies,
     }
 
 

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from fraud.domain.errors import SettingsError
-from fraud.run.programs import absolute_paths
+from fraud.run.places import Places
+from fraud.run.programs import absolute_paths, bentoml_environment
 from fraud.settings import Settings, load_settings
 
 SECRET = "a secret of more than 32 bytes, for tests"
@@ -157,3 +158,16 @@ def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     settings = load_settings(run_dir=tmp_path, verify_key_file=tmp_path / "gone.pem")
     with pytest.raises(SettingsError, match="FRAUD_VERIFY_KEY_FILE names"):
         _ = settings.verify_key_pem
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.0/40"])
+def test_proxies_are_named_by_address(tmp_path: Path, value: str) -> None:
+    with pytest.raises(SettingsError, match="FRAUD_TRUSTED_PROXIES is wrong"):
+        load_settings(run_dir=tmp_path, trusted_proxies=value)
+
+
+def test_nobody_is_a_trusted_proxy_unless_named(tmp_path: Path) -> None:
+    for given, expected in (("", ""), (" 10.0.0.0/8, ::1 ", "10.0.0.0/8,::1")):
+        settings = load_settings(run_dir=tmp_path, trusted_proxies=given)
+        environment = bentoml_environment(settings, Places(tmp_path))
+        assert environment["FORWARDED_ALLOW_IPS"] == expected

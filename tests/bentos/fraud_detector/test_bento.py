@@ -143,6 +143,12 @@ def test_two_workers_share_the_work_and_sum_their_metrics(settings: Settings) ->
         )
         assert total == 40
         assert "bentoml_service" not in text
+        forged = {"authorization": "Bearer x", "x-forwarded-for": "203.0.113.7"}
+        assert httpx.post(f"{url}/predict", headers=forged).status_code == 401
+        assert settings.database_url is not None
+        with transaction(settings.database_url) as cursor:
+            cursor.execute("SELECT origin FROM audit_log WHERE action = 'refuse'")
+            assert cursor.fetchall() == [("127.0.0.1",)]  # not the address it claims
         assert httpx.get(f"{url}/health").json()["status"] == "ok"
 
 
