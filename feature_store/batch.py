@@ -5,49 +5,43 @@ from functools import cache
 
 import numpy as np
 
-from feature_store.inputs import ColumnInputs, finish
-from feature_store.online import PLACE, EntityState, Layout
+from feature_store.finishing import finish_rows, steps
+from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID, ColumnInputs
+from feature_store.online import PLACE, Layout, no_events, value_names
 from feature_store.plan import entity_plans
-from fraud.domain.aggregates import NONE, Aggregate, LastValue
+from feature_store.state_machine import Events, FraudLabels
+from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.event import Event, field_kinds, text_id
-from fraud.domain.features import Floats, Ints, Texts, quantised_log, quantised_log_of
+from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_id
 from fraud.types.registry import fraud_type
 
 
 class TypeLayout:
-    """A fraud type as the online path needs it; made once per process."""
+    """A fraud type as the online path needs it; made once per process.
+
+    Attributes:
+        fraud_type: which.
+        entities: layout of each entity's states, by its name.
+        values: names of `Events.values`.
+    """
 
     def __init__(self, fraud_type: FraudType) -> None:
+        plans = entity_plans(fraud_type)
         self.fraud_type = fraud_type
-        self.entities = {plan.entity.name: Layout(plan) for plan in entity_plans(fraud_type)}
+        self.values = value_names(plans)
+        self.entities = {plan.entity.name: Layout(plan, self.values) for plan in plans}
         kinds = field_kinds(fraud_type.transaction)
         self.text_fields = [field for field, kind in kinds.items() if kind == "text"]
         self.number_fields = [field for field, kind in kinds.items() if kind != "text"]
-        self.identified = sorted(
-            {field for layout in self.entities.values() for field, _ in layout.plan.distinct}
-            | {field for layout in self.entities.values() for field in layout.plan.last_fields}
-        )
-        self.has_places = any(layout.plan.has_place for layout in self.entities.values())
-        self.changed = sorted({a.field for a in fraud_type.aggregates if isinstance(a, LastValue)})
-        self.place = {aggregate: n for n, aggregate in enumerate(fraud_type.aggregates)}
-        self.places = {
-            name: [self.place[aggregate] for aggregate in layout.plan.aggregates]
-            for name, layout in self.entities.items()
-        }
-
-    def ids(self, event: Event) -> dict[str, int]:
-        """What states remember of an event's fields, each as int64, NONE where null."""
-        fields = event.fields
-        found = {field: value_id(fields[field]) for field in self.identified}
-        if self.has_places:
-            north, east = fields[LATITUDE], fields[LONGITUDE]
-            if north is None or east is None:
-                found[PLACE] = NONE
-            else:
-                found[PLACE] = place_id(float(north), float(east))
-        return found
+        columns: list[Aggregate | str] = [TIME, AMOUNT, LOG]
+        columns += (f"{VALUE_ID} {name}" for name in self.values)
+        self.own_count = len(columns)
+        columns += (a for layout in self.entities.values() for a in layout.plan.aggregates)
+        self.columns = {name: place for place, name in enumerate(columns)}
+        everything = range(len(fraud_type.features))
+        self.steps, self.others = steps(fraud_type.features, everything, self.columns)
 
     def keys(self, event: Event) -> dict[str, str]:
         """Entity name to state key, for the entities the event has."""
@@ -58,6 +52,37 @@ class TypeLayout:
                 found[name] = f"{event.fraud_type} {key}"
         return found
 
+    def events(self, events: Sequence[Event], seqs: Sequence[int] | None = None) -> Events:
+        """Events as columns, numbered from 0 if no observation numbers are given."""
+        amount_minor = np.array([event.amount_minor for event in events], np.int64)
+        values = [[self._value(event, name) for name in self.values] for event in events]
+        return Events(
+            np.array(range(len(events)) if seqs is None else seqs, np.int64),
+            np.array([event.event_time_us for event in events], np.int64),
+            np.array([text_id(event.transaction_id) for event in events], np.int64),
+            amount_minor,
+            quantised_log(amount_minor),
+            np.array(values, np.int64).reshape(len(events), len(self.values)),
+        )
+
+    def _value(self, event: Event, name: str) -> int:
+        """What states remember of a field, as int64, NONE where null."""
+        if name != PLACE:
+            value = event.fields[name]
+            return NONE if value is None else text_id(str(value))
+        north, east = event.fields[LATITUDE], event.fields[LONGITUDE]
+        if north is None or east is None:
+            return NONE
+        return place_id(float(north), float(east))
+
+    def after_labels(
+        self, name: str, states: Sequence[bytes | None], labels: FraudLabels, groups: Ints
+    ) -> list[bytes]:
+        """States of one kind of entity after fraud labels; see `Layout.advance`."""
+        nobody = np.empty(0, np.int64)
+        nothing = no_events(len(self.values))
+        return self.entities[name].advance(states, nothing, nobody, labels, groups).states
+
 
 @cache
 def type_layout(fraud_type_name: str) -> TypeLayout:
@@ -65,70 +90,78 @@ def type_layout(fraud_type_name: str) -> TypeLayout:
     return TypeLayout(fraud_type(fraud_type_name))
 
 
-def value_id(value: object) -> int:
-    """A text as the int64 that states keep; NONE where null."""
-    return NONE if value is None else text_id(str(value))
-
-
-def tile_amounts(amount_minor: int, log: int) -> dict[str, int]:
-    """What an event adds to each tile column."""
-    return {"count": 1, "amount": amount_minor, "log": log, "log_sq": log * log}
+def warm_up(layout: TypeLayout) -> None:
+    """Have the loops compiled, or loaded from their cache, before anybody waits for them."""
+    name, fields = layout.fraud_type.name, dict.fromkeys(layout.text_fields + layout.number_fields)
+    BatchFeatures(layout, [Event(name, "warm-up", 0, 0, dict(fields))], [{}], {})
 
 
 class BatchFeatures:
-    """Reads and updates states event by event, then finishes all features at once.
+    """What a batch of events sees, and the states it leaves.
 
     Args:
         layout: of the events' fraud type.
-        states: of every entity of every event, by key; updated in place.
+        events: in observation order.
+        keys: of each event's entities, see `TypeLayout.keys`.
+        states: by key, of every entity of every event; None where it was never seen.
+
+    Attributes:
+        matrix: the events' features, shape (n, features), float64.
+        states: by key, after the batch.
+
+    Raises:
+        StateUnavailable: a state was written for other features.
     """
 
-    def __init__(self, layout: TypeLayout, states: Mapping[str, EntityState]) -> None:
-        self._layout = layout
-        self._states = states
-        self._events: list[Event] = []
-        self._rows: list[list[int]] = []
-        self._ids: list[dict[str, int]] = []
+    def __init__(
+        self,
+        layout: TypeLayout,
+        events: Sequence[Event],
+        keys: Sequence[Mapping[str, str]],
+        states: Mapping[str, bytes | None],
+    ) -> None:
+        observed = layout.events(events)
+        columns = np.empty((len(layout.columns), len(events)), np.int64)
+        columns[0], columns[1], columns[2] = observed[1], observed[3], observed[4]
+        columns[3 : layout.own_count] = observed.values.T
+        self.states: dict[str, bytes] = {}
+        place = layout.own_count
+        for name, entity in layout.entities.items():
+            groups: dict[str, int] = {}
+            of_each = [
+                groups.setdefault(each[name], len(groups)) if name in each else -1 for each in keys
+            ]
+            before = [states[key] for key in groups]
+            after = entity.advance(before, observed, np.array(of_each, np.int64), reads=True)
+            self.states.update(zip(groups, after.states, strict=True))
+            columns[place : place + entity.size] = after.aggregates.T
+            place += entity.size
+        self.matrix = _matrix(layout, events, columns)
 
-    def observe(self, event: Event, keys: Mapping[str, str]) -> None:
-        """Note what the event's entities had shown before, then add the event to them."""
-        layout = self._layout
-        ids = layout.ids(event)
-        row = [NONE] * len(layout.place)
-        amounts = tile_amounts(event.amount_minor, quantised_log_of(event.amount_minor))
-        event_id = text_id(event.transaction_id)
-        for name, key in keys.items():
-            state = self._states[key]
-            for place, value in zip(
-                layout.places[name], state.read(event.event_time_us), strict=True
-            ):
-                row[place] = value
-            state.add_event(event.event_time_us, event_id, amounts, ids)
-        self._events.append(event)
-        self._rows.append(row)
-        self._ids.append(ids)
 
-    def matrix(self) -> Floats:
-        """The features of the observed events, shape (n, features), float64."""
-        events, layout = self._events, self._layout
-        table = np.array(self._rows, np.int64).reshape(len(events), len(layout.place))
-        aggregates: dict[Aggregate, Ints] = {
-            aggregate: np.ascontiguousarray(table[:, place])
-            for aggregate, place in layout.place.items()
-        }
-        amount_minor = np.array([event.amount_minor for event in events], np.int64)
-        inputs = ColumnInputs(
-            np.array([event.event_time_us for event in events], np.int64),
-            amount_minor,
-            quantised_log(amount_minor),
-            {field: _numbers(events, field) for field in layout.number_fields},
-            {field: _texts(events, field) for field in layout.text_fields},
-            {f: np.array([ids[f] for ids in self._ids], np.int64) for f in layout.changed},
-            aggregates,
-        )
-        out = np.empty((len(events), len(layout.fraud_type.features)))
-        finish(layout.fraud_type.features, inputs, out)
-        return out
+def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Floats:
+    """Finished features, shape (n, features)."""
+    features, size = layout.fraud_type.features, len(events)
+    ids = {name: columns[3 + place] for place, name in enumerate(layout.values)}
+    aggregates = {
+        name: columns[place] for name, place in layout.columns.items() if not isinstance(name, str)
+    }
+    inputs = ColumnInputs(
+        columns[0],
+        columns[1],
+        columns[2],
+        {field: _numbers(events, field) for field in layout.number_fields},
+        {field: _texts(events, field) for field in layout.text_fields},
+        ids,
+        aggregates,
+    )
+    values = np.empty((len(features), size))
+    for place in layout.others:
+        values[place] = features[place].finish(inputs)
+    out = np.empty((size, len(features)))
+    log = layout.columns[LOG]
+    finish_rows(columns, log, *layout.steps, values, np.arange(size), out)
+    return out
 
 
 def _numbers(events: Sequence[Event], field: str) -> Floats:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store import grouping
-from feature_store.inputs import ColumnInputs
+from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, ColumnInputs
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.errors import ContractError
 from fraud.domain.event import field_kinds, text_id
@@ -19,11 +19,6 @@ from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
 
 T = TypeVar("T")
-
-TIME, AMOUNT, LOG, SEQ, FRAUD_KNOWN = "time_us", "amount_minor", "amount_log", "seq", "fraud_known"
-PLACE = "place"
-CODE, VALUE_ID = "code", "id"
-"""Names of integer columns; those of a text field are `code <field>` and `id <field>`."""
 
 NEVER = np.iinfo(np.int64).max
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from feature_store.columns import AMOUNT, TIME, VALUE_ID
+from feature_store.inputs import AMOUNT, TIME, VALUE_ID
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.features import Feature, Floats, Ints
 from fraud.domain.history import (

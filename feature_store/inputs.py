@@ -5,6 +5,11 @@ from collections.abc import Mapping, Sequence
 from fraud.domain.aggregates import Aggregate
 from fraud.domain.features import Feature, Floats, Ints, Texts
 
+TIME, AMOUNT, LOG, SEQ, FRAUD_KNOWN = "time_us", "amount_minor", "amount_log", "seq", "fraud_known"
+PLACE = "place"
+CODE, VALUE_ID = "code", "id"
+"""Names of integer columns; those of a text field are `code <field>` and `id <field>`."""
+
 
 class ColumnInputs:
     """`fraud.domain.features.Inputs` over plain arrays of one length n.

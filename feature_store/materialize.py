@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import pandas as pd
 from psycopg2.extensions import cursor as Cursor
 
-from feature_store.batch import TypeLayout, tile_amounts, type_layout
+from feature_store.batch import TypeLayout, type_layout
 from feature_store.columns import History
-from feature_store.online import EntityState
 from feature_store.replay import Replay, Replayed
+from feature_store.state_machine import FraudLabels
 from feature_store.state_table import StateRace, StoredState, load_states, save_states
 from feature_store.tail import (
     Cut,
@@ -30,7 +31,6 @@ from feature_store.tail import (
     tail_labels,
 )
 from fraud.domain.event import text_id
-from fraud.domain.features import quantised_log_of
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.windows import DAY_US
 from fraud.ledger.pool import ConnectionPool
@@ -148,37 +148,35 @@ def _caught_up(
     read_until: Cut,
 ) -> dict[str, StoredState]:
     """The chunk's states, with what the service added after the log was read."""
-    entity = layout.entities[name].plan.entity
+    entity = layout.entities[name]
     moved = [e.key for e in chunk if e.key in loaded and loaded[e.key].last_seq > e.last_seq]
     added: dict[str, list[TailEvent | TailLabel]] = {}
     if moved:
-        for each in entity_additions(cursor, layout.fraud_type, entity, moved, read_until):
-            added.setdefault(layout.keys(each.event)[name], []).append(each)
-    stored = {}
-    for key, state, seq in chunk:
-        if key in added:
-            # a lost race repeats the chunk, so the replayed state itself stays as it was
-            moved_on = EntityState(layout.entities[name], state.encode())
-            seqs = [each.seq for each in added[key] if _add(layout, name, moved_on, each)]
-            stored[key] = StoredState(moved_on.encode(), max([seq, *seqs]))
-        else:
-            stored[key] = StoredState(state.encode(), seq)
+        additions = entity_additions(
+            cursor, layout.fraud_type, entity.plan.entity, moved, read_until
+        )
+        for each in additions:
+            if entity.plan.uses_labels or isinstance(each, TailEvent):
+                added.setdefault(layout.keys(each.event)[name], []).append(each)
+    stored = {each.key: StoredState(each.state, each.last_seq) for each in chunk}
+    for key, later in added.items():
+        state = _moved_on(layout, name, stored[key].state, later)
+        stored[key] = StoredState(state, max(stored[key].last_seq, later[-1].seq))
     return stored
 
 
-def _add(layout: TypeLayout, name: str, state: EntityState, late: TailEvent | TailLabel) -> bool:
-    """Show a state what came after it; returns whether that concerns this kind of entity."""
-    event = late.event
-    event_id = text_id(event.transaction_id)
-    if isinstance(late, TailLabel):
-        if layout.entities[name].plan.uses_labels:
-            state.add_fraud_label(late.reported_us, event.event_time_us, event_id)
-            return True
-        return False
-    state.add_event(
-        event.event_time_us,
-        event_id,
-        tile_amounts(event.amount_minor, quantised_log_of(event.amount_minor)),
-        layout.ids(event),
+def _moved_on(
+    layout: TypeLayout, name: str, state: bytes, later: list[TailEvent | TailLabel]
+) -> bytes:
+    """A state after what came later, in observation order."""
+    events = [each for each in later if isinstance(each, TailEvent)]
+    labels = [each for each in later if isinstance(each, TailLabel)]
+    columns = FraudLabels(
+        np.array([each.seq for each in labels], np.int64),
+        np.array([each.reported_us for each in labels], np.int64),
+        np.array([each.event.event_time_us for each in labels], np.int64),
+        np.array([text_id(each.event.transaction_id) for each in labels], np.int64),
     )
-    return True
+    observed = layout.events([each.event for each in events], [each.seq for each in events])
+    mine, theirs = np.zeros(len(events), np.int64), np.zeros(len(labels), np.int64)
+    return layout.entities[name].advance([state], observed, mine, columns, theirs).states[0]

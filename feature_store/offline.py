@@ -16,8 +16,9 @@ import numba
 import numpy as np
 import pandas as pd
 
-from feature_store.columns import LOG, History
+from feature_store.columns import History
 from feature_store.finishing import Steps, fill_rows, finish_rows, steps
+from feature_store.inputs import LOG
 from feature_store.own_columns import PART_ROWS, OwnColumns
 from feature_store.passes import EntityPass
 from feature_store.plan import EntityPlan, entity_plans

@@ -1,19 +1,27 @@
-"""The online execution of the feature contract: one entity's state, event by event.
+"""The online execution of the feature contract: states of entities, kept as bytes.
 
-A state is what an entity has shown so far, cut to what its windows can still reach. It is
-kept as bytes; decoding, reading, adding an event and encoding cost tens of microseconds.
+A state is what an entity has shown so far, cut to what its windows can still reach. This
+module says what a plan needs of it in the terms of `state_machine.py`, whose compiled loops
+unpack states, show them events and labels, and pack them again.
 """
 
 import hashlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
-from feature_store.encoding import Reader, Writer
-from feature_store.plan import EntityPlan, Tier
+import numpy as np
+
+from feature_store.grouping import group_rows
+from feature_store.plan import COLUMN_ORDER, EntityPlan, Tier
+from feature_store.state_bytes import Bytes
+from feature_store.state_machine import Events, FraudLabels, advance
+from feature_store.state_packing import Spec
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
     NONE,
     OUTCOME_MEMORY,
+    Aggregate,
     DistinctSum,
     FirstTime,
     FraudTime,
@@ -27,28 +35,14 @@ from fraud.domain.aggregates import (
     TileSum,
 )
 from fraud.domain.errors import StateUnavailable
-from fraud.domain.windows import LATENESS_HOPS, Window
+from fraud.domain.features import Ints
+from fraud.domain.windows import LATENESS_HOPS
 
 PLACE = "place"
 """Under which name an event's place stands among its values."""
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Raised when the encoding of states changes."""
-
-AmountColumns = Mapping[str, int]
-"""What an event adds to each tile column: count, amount, log, log_sq."""
-
-
-class _WindowRead:
-    """One window of a tier in plain integers, and where its sums go among the aggregates."""
-
-    __slots__ = ("delay_us", "hop_us", "reach_us", "targets")
-
-    def __init__(self, window: Window, targets: list[tuple[int, int]]) -> None:
-        self.hop_us, self.delay_us = window.hop_us, window.delay_us
-        self.reach_us = window.delay_us + window.length_us
-        self.targets = targets
-
 
 _TAG_SIZE = 4
 
@@ -66,287 +60,189 @@ def _tag(plan: EntityPlan) -> bytes:
     return hashlib.blake2b(repr(content).encode(), digest_size=_TAG_SIZE).digest()
 
 
-class Layout:
-    """Where in a state each aggregate of a plan is read from; made once per plan."""
-
-    def __init__(self, plan: EntityPlan) -> None:
-        name = plan.entity.name
-        place = {aggregate: number for number, aggregate in enumerate(plan.aggregates)}
-
-        def targets(tier: Tier, window: Window) -> list[tuple[int, int]]:
-            sums = [TileSum(name, window, column) for column in tier.columns]
-            return [(c, place[a]) for c, a in enumerate(sums) if a in place]
-
-        self.plan = plan
-        self.tag = _tag(plan)
-        self.size = len(plan.aggregates)
-        self.tiers = [
-            [_WindowRead(window, targets(tier, window)) for window in tier.windows]
-            for tier in plan.tiers
-        ]
-        self.label_tiers = [
-            [_WindowRead(window, [(0, place[LabelSum(name, window)])]) for window in tier.windows]
-            for tier in plan.label_tiers
-        ]
-        self.distinct = [
-            [_WindowRead(w, [(0, place[DistinctSum(name, field, w)])]) for w in windows]
-            for field, windows in plan.distinct
-        ]
-        self.last_values = [place[LastValue(name, field)] for field in plan.last_fields]
-        self.scalars = [
-            (attribute, place[aggregate])
-            for attribute, aggregate in (
-                ("count", Lifetime(name)),
-                ("last_us", LastTime(name)),
-                ("first_us", FirstTime(name)),
-                ("latest_fraud_us", FraudTime(name, "latest")),
-                ("earliest_fraud_us", FraudTime(name, "earliest")),
-                ("place", LastPlace(name)),
-                ("place_us", LastPlaceTime(name)),
-            )
-            if aggregate in place
-        ]
-        ks = sorted({a.k for a in plan.aggregates if isinstance(a, MaturedSum)})
-        self.matured = [
-            (k, place.get(MaturedSum(name, k, "count")), place.get(MaturedSum(name, k, "fraud")))
-            for k in ks
-        ]
+def value_names(plans: Iterable[EntityPlan]) -> tuple[str, ...]:
+    """What states remember of an event's own fields, in the order of `Events.values`."""
+    fields = {field for plan in plans for field, _ in plan.distinct}
+    fields |= {field for plan in plans for field in plan.last_fields}
+    return (*sorted(fields), *((PLACE,) if any(plan.has_place for plan in plans) else ()))
 
 
-class TierState:
-    """Sums per tile of one tile length; tiles ascend."""
-
-    __slots__ = ("sums", "tier", "tiles")
-
-    def __init__(self, tier: Tier, reader: Reader | None) -> None:
-        self.tier = tier
-        self.tiles: list[int] = reader.ascending() if reader else []
-        self.sums: list[list[int]] = [reader.integers() if reader else [] for _ in tier.columns]
-
-    def read(self, window: _WindowRead, now_us: int, latest_us: int, out: list[int]) -> None:
-        """Put the window's sums, for an event at `now_us`, where they belong in `out`."""
-        tiles = self.tiles
-        first = (now_us - window.reach_us) // window.hop_us
-        if latest_us != NONE:
-            first = max(first, (latest_us - window.reach_us) // window.hop_us - LATENESS_HOPS)
-        last = (now_us - window.delay_us) // window.hop_us
-        low = bisect_left(tiles, first)
-        high = len(tiles) if not tiles or tiles[-1] <= last else bisect_right(tiles, last)
-        for column, place in window.targets:
-            out[place] = sum(self.sums[column][low:high])
-
-    def add(self, time_us: int, amounts: AmountColumns) -> None:
-        """Add an event to its tile."""
-        tile, tiles = time_us // self.tier.hop_us, self.tiles
-        place = len(tiles) if not tiles or tiles[-1] < tile else bisect_left(tiles, tile)
-        if place == len(tiles) or tiles[place] != tile:
-            tiles.insert(place, tile)
-            for sums, column in zip(self.sums, self.tier.columns, strict=True):
-                sums.insert(place, amounts[column])
-        else:
-            for sums, column in zip(self.sums, self.tier.columns, strict=True):
-                sums[place] += amounts[column]
-
-    def prune(self, latest_us: int) -> None:
-        """Forget the tiles that no window can reach any more."""
-        horizon = (latest_us - self.tier.reach_us) // self.tier.hop_us - LATENESS_HOPS
-        if self.tiles and self.tiles[0] < horizon:
-            gone = bisect_left(self.tiles, horizon)
-            del self.tiles[:gone]
-            for sums in self.sums:
-                del sums[:gone]
-
-    def write(self, writer: Writer) -> None:
-        """Append to the encoded state."""
-        writer.ascending(self.tiles)
-        for sums in self.sums:
-            writer.integers(sums)
+def no_events(width: int) -> Events:
+    """Columns of no events with so many values."""
+    none = np.empty(0, np.int64)
+    return Events(none, none, none, none, none, np.empty((0, width), np.int64))
 
 
-class EntityState:
-    """What one entity has shown so far.
+NO_LABELS = FraudLabels(*(np.empty(0, np.int64) for _ in range(4)))
+_NOBODY = np.empty(0, np.int64)
 
-    Args:
-        layout: what must be remembered and where it is read from.
-        encoded: bytes of `encode`, or None for an entity never seen.
 
-    Raises:
-        StateUnavailable: the bytes were written for a plan that remembers something else.
+class Advanced(NamedTuple):
+    """States after some observations, and what each event saw.
+
+    Attributes:
+        states: one per entity, packed.
+        aggregates: shape (events, size of the layout); rows of events without entity stay as
+            they were given.
     """
 
-    __slots__ = (
-        "count",
-        "distinct",
-        "earliest_fraud_us",
-        "first_us",
-        "label_tiers",
-        "last_us",
-        "last_values",
-        "latest_fraud_us",
-        "latest_us",
-        "layout",
-        "outcome_fraud",
-        "outcome_ids",
-        "outcome_us",
-        "place",
-        "place_us",
-        "tiers",
-    )
+    states: list[bytes]
+    aggregates: Ints
 
-    def __init__(self, layout: Layout, encoded: bytes | None = None) -> None:
-        plan = layout.plan
-        self.layout = layout
-        reader = _reader(layout, encoded) if encoded is not None else None
-        scalars = reader.integers() if reader else [0, NONE, NONE, NONE, NONE, NONE]
-        self.count = scalars[0]
-        self.latest_us, self.first_us, self.last_us = scalars[1:4]
-        self.latest_fraud_us, self.earliest_fraud_us = scalars[4:6]
-        self.tiers = [TierState(tier, reader) for tier in plan.tiers]
-        self.label_tiers = [TierState(tier, reader) for tier in plan.label_tiers]
-        self.distinct: list[tuple[list[int], list[int]]] = [
-            (reader.integers(), reader.integers()) if reader else ([], []) for _ in plan.distinct
-        ]
-        self.last_values: list[int] = (
-            reader.integers() if reader else [NONE] * len(plan.last_fields)
-        )
-        with_place = reader.integers() if reader and plan.has_place else []
-        self.place, self.place_us = with_place or (NONE, NONE)
-        with_outcomes = reader if plan.has_outcomes else None
-        self.outcome_ids: list[int] = with_outcomes.integers() if with_outcomes else []
-        self.outcome_us: list[int] = with_outcomes.integers() if with_outcomes else []
-        self.outcome_fraud: list[int] = with_outcomes.integers() if with_outcomes else []
 
-    def encode(self) -> bytes:
-        """The state as bytes; equal states encode equally."""
-        writer = Writer()
-        times = [self.latest_us, self.first_us, self.last_us]
-        writer.integers([self.count, *times, self.latest_fraud_us, self.earliest_fraud_us])
-        for tier in (*self.tiers, *self.label_tiers):
-            tier.write(writer)
-        for ids, seen_us in self.distinct:
-            writer.integers(ids)
-            writer.integers(seen_us)
-        writer.integers(self.last_values)
-        if self.layout.plan.has_place:
-            writer.integers([self.place, self.place_us] if self.place != NONE else [])
-        if self.layout.plan.has_outcomes:
-            writer.integers(self.outcome_ids)
-            writer.integers(self.outcome_us)
-            writer.integers(self.outcome_fraud)
-        return self.layout.tag + writer.getvalue()
+class Layout:
+    """How the states of one kind of entity are read and moved on; made once per plan.
 
-    def read(self, now_us: int) -> list[int]:
-        """The plan's aggregates, in order, for an event at `now_us` that comes next."""
-        layout, latest_us = self.layout, self.latest_us
-        out = [0] * layout.size
-        for tier, windows in zip(self.tiers, layout.tiers, strict=True):
-            for window in windows:
-                tier.read(window, now_us, latest_us, out)
-        for tier, windows in zip(self.label_tiers, layout.label_tiers, strict=True):
-            for window in windows:
-                tier.read(window, now_us, latest_us, out)
-        for (_, seen_us), windows in zip(self.distinct, layout.distinct, strict=True):
-            for window in windows:
-                hop = window.hop_us
-                first = (now_us - window.reach_us) // hop
-                last = (now_us - window.delay_us) // hop
-                total = sum(first <= seen // hop <= last for seen in seen_us)
-                out[window.targets[0][1]] = total
-        for value, place in zip(self.last_values, layout.last_values, strict=True):
-            out[place] = value
-        for attribute, place in layout.scalars:
-            out[place] = getattr(self, attribute)
-        if layout.matured:
-            self._read_matured(now_us, out)
-        return out
+    Args:
+        plan: what must be remembered.
+        values: the names of `Events.values`; by default what this plan alone needs.
 
-    def _read_matured(self, now_us: int, out: list[int]) -> None:
-        ripe_us = now_us - self.layout.plan.maturity_us
-        ripe = [
-            fraud
-            for happened, fraud in zip(self.outcome_us, self.outcome_fraud, strict=True)
-            if happened <= ripe_us
-        ]
-        for k, count_place, fraud_place in self.layout.matured:
-            last_k = ripe[-k:]
-            if count_place is not None:
-                out[count_place] = len(last_k)
-            if fraud_place is not None:
-                out[fraud_place] = sum(last_k)
+    Attributes:
+        size: number of aggregates, in the plan's order.
+        values: see above.
+        tag: first bytes of every state.
+    """
 
-    def add_event(
-        self, time_us: int, event_id: int, amounts: AmountColumns, values: Mapping[str, int]
-    ) -> None:
-        """Take in an event.
+    def __init__(self, plan: EntityPlan, values: Sequence[str] | None = None) -> None:
+        self.plan = plan
+        self.size = len(plan.aggregates)
+        self.values = tuple(value_names([plan]) if values is None else values)
+        self.tag = _tag(plan)
+        self.spec = _spec(plan, self.values)
+
+    def advance(
+        self,
+        states: Sequence[bytes | None],
+        events: Events,
+        groups: Ints,
+        labels: FraudLabels = NO_LABELS,
+        label_groups: Ints = _NOBODY,
+        reads: bool = False,
+    ) -> Advanced:
+        """Show entities their events and labels in observation order.
 
         Args:
-            time_us: its event time, microseconds UTC.
-            event_id: `text_id` of its transaction_id.
-            amounts: what it adds to the tile columns.
-            values: its fields as int64, NONE where null.
+            states: one per entity, None where it was never seen.
+            events: rows in observation order.
+            groups: shape (events,), whose each event is: a place in `states`, -1 for nobody's.
+            labels: first fraud labels of events, rows in observation order.
+            label_groups: shape (labels,), whose each label is.
+            reads: whether to tell what each event saw; NONE where it is nobody's.
+
+        Raises:
+            StateUnavailable: a state was written for a plan that remembers something else.
         """
-        plan = self.layout.plan
-        for tier in self.tiers:
-            tier.add(time_us, amounts)
-        for (field, _), (ids, seen_us) in zip(plan.distinct, self.distinct, strict=True):
-            _remember(ids, seen_us, values[field], time_us)
-        for place, field in enumerate(plan.last_fields):
-            if values[field] != NONE:
-                self.last_values[place] = values[field]
-        if plan.has_place and values[PLACE] != NONE:
-            self.place, self.place_us = values[PLACE], time_us
-        if plan.has_outcomes:
-            self.outcome_ids.append(event_id)
-            self.outcome_us.append(time_us)
-            self.outcome_fraud.append(0)
-            if len(self.outcome_ids) > OUTCOME_MEMORY:
-                del self.outcome_ids[0], self.outcome_us[0], self.outcome_fraud[0]
-        self.count += 1
-        self.last_us = time_us
-        if self.first_us == NONE:
-            self.first_us = time_us
-        self.latest_us = max(self.latest_us, time_us)
-        for tier in (*self.tiers, *self.label_tiers):
-            tier.prune(self.latest_us)
+        table = np.full((len(groups) if reads else 0, self.size), NONE, np.int64)
+        data, starts = self._joined(states)
+        order, event_starts = group_rows(groups, len(states))
+        label_order, label_starts = group_rows(label_groups, len(states))
+        shown = events, order, event_starts, labels, label_order, label_starts
+        return Advanced(self._parts(*advance(self.spec, data, starts, *shown, table)), table)
 
-    def add_fraud_label(self, reported_us: int, event_us: int, event_id: int) -> None:
-        """Take in the first fraud label of one of the entity's events.
+    def replayed(
+        self,
+        events: Events,
+        order: Ints,
+        starts: Ints,
+        labels: FraudLabels,
+        label_order: Ints,
+        label_starts: Ints,
+    ) -> list[bytes]:
+        """The states of new entities after events and labels that are grouped by entity.
 
-        Args:
-            reported_us: when it was reported, microseconds UTC.
-            event_us: event time of the event it is about.
-            event_id: `text_id` of that event's transaction_id.
+        The arguments are those of `state_machine.advance`.
         """
-        for tier in self.label_tiers:
-            tier.add(reported_us, {"count": 1})
-            tier.prune(self.latest_us)
-        self.latest_fraud_us = max(self.latest_fraud_us, event_us)
-        earliest = self.earliest_fraud_us
-        self.earliest_fraud_us = event_us if earliest == NONE else min(earliest, event_us)
-        for place, known in enumerate(self.outcome_ids):
-            if known == event_id:
-                self.outcome_fraud[place] = 1
+        data, ends = np.zeros(0, np.uint8), np.zeros(len(starts), np.int64)
+        table = np.empty((0, self.size), np.int64)
+        shown = events, order, starts, labels, label_order, label_starts
+        return self._parts(*advance(self.spec, data, ends, *shown, table))
 
+    def _parts(self, packed: Bytes, ends: Ints) -> list[bytes]:
+        """Packed states with their tags."""
+        data, places = packed.tobytes(), ends.tolist()
+        return [self.tag + data[begin:end] for begin, end in pairwise(places)]
 
-def _reader(layout: Layout, encoded: bytes) -> Reader:
-    if not encoded.startswith(layout.tag):
-        name = layout.plan.entity.name
-        raise StateUnavailable(
-            f"The state of a {name} was written for other features than those of this code.",
+    def _joined(self, states: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
+        """The states without their tags one after another, and where each begins."""
+        starts = np.zeros(len(states) + 1, np.int64)
+        parts = []
+        for place, state in enumerate(states):
+            if state is not None:
+                if not state.startswith(self.tag):
+                    raise self._foreign()
+                parts.append(state[_TAG_SIZE:])
+                starts[place + 1] = len(state) - _TAG_SIZE
+        data = np.frombuffer(bytearray().join(parts), np.uint8)
+        return data, np.cumsum(starts)
+
+    def _foreign(self) -> StateUnavailable:
+        return StateUnavailable(
+            f"The state of a {self.plan.entity.name} was written for other features than those "
+            "of this code.",
             remedy="Run the pipeline: it rebuilds the online states.",
             retry_after_s=60,
         )
-    return Reader(encoded[_TAG_SIZE:])
 
 
-def _remember(ids: list[int], seen_us: list[int], value: int, now_us: int) -> None:
-    """Move a value to the recent end of the memory, forgetting the oldest where it is full."""
-    if value == NONE:
-        return
-    if value in ids:
-        place = ids.index(value)
-        del ids[place], seen_us[place]
-    elif len(ids) == DISTINCT_MEMORY:
-        del ids[0], seen_us[0]
-    ids.append(value)
-    seen_us.append(now_us)
+def _spec(plan: EntityPlan, values: Sequence[str]) -> Spec:
+    name = plan.entity.name
+    out = {aggregate: place for place, aggregate in enumerate(plan.aggregates)}
+
+    def place(aggregate: Aggregate) -> int:
+        return out.get(aggregate, -1)
+
+    def sums(tier: Tier, number: int) -> list[list[int]]:
+        is_label = number >= len(plan.tiers)
+        return [
+            [
+                place(LabelSum(name, window) if is_label else TileSum(name, window, column))
+                for column in tier.columns
+            ]
+            + [-1] * (4 - len(tier.columns))
+            for window in tier.windows
+        ]
+
+    tiers = [*plan.tiers, *plan.label_tiers]
+    windows = [(number, window) for number, tier in enumerate(tiers) for window in tier.windows]
+    seen = [(number, field, w) for number, (field, ws) in enumerate(plan.distinct) for w in ws]
+    ks = sorted({a.k for a in plan.aggregates if isinstance(a, MaturedSum)})
+    matured = [
+        [place(MaturedSum(name, k, "count")), place(MaturedSum(name, k, "fraud"))] for k in ks
+    ]
+    scalars = (
+        *(Lifetime(name), None, FirstTime(name), LastTime(name)),
+        *(FraudTime(name, "latest"), FraudTime(name, "earliest")),
+        *(LastPlace(name), LastPlaceTime(name)),
+    )
+    columns = [[COLUMN_ORDER.index(c) for c in tier.columns] for tier in tiers]
+    return Spec(
+        tier_hop=_ints(tier.hop_us for tier in tiers),
+        tier_reach=_ints(tier.reach_us for tier in tiers),
+        tier_columns=_table([each + [-1] * (4 - len(each)) for each in columns], 4),
+        label_tiers=len(plan.label_tiers),
+        window_tier=_ints(number for number, _ in windows),
+        window_reach=_ints(w.delay_us + w.length_us for _, w in windows),
+        window_delay=_ints(w.delay_us for _, w in windows),
+        window_out=_table([row for n, tier in enumerate(tiers) for row in sums(tier, n)], 4),
+        distinct_value=_ints(values.index(field) for field, _ in plan.distinct),
+        seen_field=_ints(number for number, _, _ in seen),
+        seen_hop=_ints(w.hop_us for _, _, w in seen),
+        seen_reach=_ints(w.delay_us + w.length_us for _, _, w in seen),
+        seen_delay=_ints(w.delay_us for _, _, w in seen),
+        seen_out=_ints(place(DistinctSum(name, field, w)) for _, field, w in seen),
+        last_value=_ints(values.index(field) for field in plan.last_fields),
+        last_out=_ints(place(LastValue(name, field)) for field in plan.last_fields),
+        place_value=values.index(PLACE) if plan.has_place else -1,
+        scalar_out=_ints(-1 if each is None else place(each) for each in scalars),
+        maturity=plan.maturity_us if plan.has_outcomes else -1,
+        ks=_ints(ks),
+        matured_out=_table(matured, 2),
+    )
+
+
+def _ints(numbers: Iterable[int]) -> Ints:
+    return np.array(list(numbers), np.int64)
+
+
+def _table(rows: list[list[int]], width: int) -> Ints:
+    return np.array(rows, np.int64).reshape(len(rows), width)

@@ -6,17 +6,8 @@ from typing import Any
 import numpy as np
 
 from feature_store import grouping
-from feature_store.columns import (
-    AMOUNT,
-    CODE,
-    FRAUD_KNOWN,
-    LOG,
-    PLACE,
-    SEQ,
-    TIME,
-    VALUE_ID,
-    History,
-)
+from feature_store.columns import History
+from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, VALUE_ID
 from feature_store.plan import EntityPlan
 from fraud.domain.features import Ints
 

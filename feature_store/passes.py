@@ -7,17 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from feature_store import grouping, kernels, place_kernels
-from feature_store.columns import (
-    AMOUNT,
-    CODE,
-    FRAUD_KNOWN,
-    LOG,
-    PLACE,
-    SEQ,
-    TIME,
-    VALUE_ID,
-    History,
-)
+from feature_store.columns import History
+from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, VALUE_ID
 from feature_store.own_columns import PART_ROWS, OwnColumns, own_names
 from feature_store.plan import COLUMN_ORDER, EntityPlan
 from fraud.domain.aggregates import (

@@ -19,6 +19,7 @@ from bentos.fraud_detector.shelf import RulesetShelf
 from bentos.fraud_detector.watch import LedgerWatch, Sighting
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.scorer import Scorer, ScoreRequest
+from feature_store.batch import type_layout, warm_up
 from fraud.domain.decision import Decision
 from fraud.domain.errors import FraudError, UnavailableError
 from fraud.ledger.audit import AuditEntry
@@ -89,6 +90,8 @@ class Runtime:
     def start(self) -> None:
         """Load the champions and begin to take requests; call it from the event loop."""
         self.watch.start()
+        for name in fraud_types():
+            warm_up(type_layout(name))
         with suppress(UnavailableError):
             self._own_scorer().record([])  # opens the connection before anybody waits for it
         settle_heap()

@@ -8,11 +8,12 @@ number is the smaller one, which is what the offline frame goes by.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from psycopg2.extensions import cursor as Cursor
 
 from bentos.scoring.scorer import ATTEMPTS, RACES
 from feature_store.batch import type_layout
-from feature_store.online import EntityState
+from feature_store.state_machine import FraudLabels
 from feature_store.state_table import StoredState, load_states, save_states
 from feature_store.tail import TailEvent, known_events
 from fraud.domain.errors import DuplicateConflict, FraudError, InvalidField, LedgerUnavailable
@@ -205,19 +206,24 @@ class _Delivery:
         known: Mapping[str, TailEvent],
         loaded: Mapping[str, StoredState],
     ) -> None:
-        states: dict[str, EntityState] = {}
-        last: dict[str, int] = {}
+        shown: dict[str, dict[str, list[Label]]] = {}
         for label in acting:
-            event = known[label.transaction_id].event
             for key, name in keys[label.transaction_id].items():
-                if key not in states:
-                    encoded = loaded[key].state if key in loaded else None
-                    states[key] = EntityState(self._layout.entities[name], encoded)
-                states[key].add_fraud_label(
-                    label.reported_at_us, event.event_time_us, text_id(event.transaction_id)
-                )
-                last[key] = numbers[label]
-        changed = {key: StoredState(state.encode(), last[key]) for key, state in states.items()}
+                shown.setdefault(name, {}).setdefault(key, []).append(label)
+        changed: dict[str, StoredState] = {}
+        for name, by_key in shown.items():
+            before = [loaded[key].state if key in loaded else None for key in by_key]
+            rows = [(place, label) for place, each in enumerate(by_key.values()) for label in each]
+            columns = FraudLabels(
+                np.array([numbers[label] for _, label in rows], np.int64),
+                np.array([label.reported_at_us for _, label in rows], np.int64),
+                np.array([known[label.transaction_id].event.event_time_us for _, label in rows]),
+                np.array([text_id(label.transaction_id) for _, label in rows], np.int64),
+            )
+            groups = np.array([place for place, _ in rows], np.int64)
+            after = self._layout.after_labels(name, before, columns, groups)
+            for (key, each), state in zip(by_key.items(), after, strict=True):
+                changed[key] = StoredState(state, max(numbers[label] for label in each))
         save_states(self._cursor, changed, loaded)
 
 

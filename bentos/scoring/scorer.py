@@ -11,8 +11,7 @@ from psycopg2.extensions import cursor as Cursor
 from bentos.scoring.judge import Judge, judge_of
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
-from feature_store.batch import BatchFeatures, TypeLayout, type_layout
-from feature_store.online import EntityState
+from feature_store.batch import BatchFeatures, type_layout
 from feature_store.state_table import StateRace, StoredState, load_states, save_states
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
@@ -152,35 +151,20 @@ class _Batch:
         self._leap_us = leap_us
 
     def run(self, judges: Mapping[str, Judge]) -> list[Decision | FraudError]:
-        loaded, states, keys = self._load_states()
+        keys = [
+            type_layout(request.event.fraud_type).keys(request.event) for request in self._requests
+        ]
+        loaded = load_states(self._cursor, (key for each in keys for key in each.values()))
         known = known_decisions(self._cursor, [r.event.transaction_id for r in self._requests])
         fresh = self._first_seen(known)
         ids = [self._requests[place].event.transaction_id for place in fresh]
         labelled = numbers_of_labels(self._cursor, ids) if ids else {}
         seqs = self._observe_order(fresh, keys, loaded, labelled)
-        records = self._judge(fresh, keys, states, seqs, judges)
+        records, states = self._judge(fresh, keys, loaded, seqs, judges)
         decided = {record.event.transaction_id: record for record in records}
         answers = [self._answer(request, known, decided) for request in self._requests]
         self._write(records, answers, keys, states, seqs, loaded)
         return answers
-
-    def _load_states(
-        self,
-    ) -> tuple[dict[str, StoredState], dict[str, EntityState], list[dict[str, str]]]:
-        layouts = [type_layout(request.event.fraud_type) for request in self._requests]
-        keys = [
-            layout.keys(request.event)
-            for layout, request in zip(layouts, self._requests, strict=True)
-        ]
-        loaded = load_states(self._cursor, (key for each in keys for key in each.values()))
-        states: dict[str, EntityState] = {}
-        for layout, names in zip(layouts, keys, strict=True):
-            for name, key in names.items():
-                if key not in states:
-                    stored = loaded.get(key)
-                    encoded = stored.state if stored else None
-                    states[key] = EntityState(layout.entities[name], encoded)
-        return loaded, states, keys
 
     def _first_seen(self, known: Mapping[str, KnownDecision]) -> list[int]:
         """Places of the requests to decide on: new transactions, each once."""
@@ -225,23 +209,29 @@ class _Batch:
         self,
         fresh: Sequence[int],
         keys: Sequence[Mapping[str, str]],
-        states: Mapping[str, EntityState],
+        loaded: Mapping[str, StoredState],
         seqs: Mapping[int, int],
         judges: Mapping[str, Judge],
-    ) -> list[DecisionRecord]:
+    ) -> tuple[list[DecisionRecord], dict[str, bytes]]:
+        """The decisions on the fresh requests, and the states they leave."""
         records: dict[int, DecisionRecord] = {}
+        states: dict[str, bytes] = {}
         for name, judge in judges.items():
-            layout: TypeLayout = type_layout(name)
+            layout = type_layout(name)
             places = [p for p in fresh if self._requests[p].event.fraud_type == name]
             if not places:
                 continue
-            batch = BatchFeatures(layout, states)
-            for place in places:
-                batch.observe(self._requests[place].event, keys[place])
-            matrix = batch.matrix()
-            verdicts = judge.decide(
-                [self._requests[place].event for place in places], matrix, self._now_us
-            )
+            events = [self._requests[place].event for place in places]
+            mine = [keys[place] for place in places]
+            before = {
+                key: loaded[key].state if key in loaded else None
+                for each in mine
+                for key in each.values()
+            }
+            batch = BatchFeatures(layout, events, mine, before)
+            states |= batch.states
+            matrix = batch.matrix
+            verdicts = judge.decide(events, matrix, self._now_us)
             for place, row, decision in zip(places, matrix, verdicts, strict=True):
                 request = self._requests[place]
                 records[place] = DecisionRecord(
@@ -255,19 +245,19 @@ class _Batch:
                     schema_hash=layout.fraud_type.schema_hash,
                     actor=request.actor,
                 )
-        return [records[place] for place in fresh]
+        return [records[place] for place in fresh], states
 
     def _write(
         self,
         records: Sequence[DecisionRecord],
         answers: Sequence[Decision | FraudError],
         keys: Sequence[Mapping[str, str]],
-        states: Mapping[str, EntityState],
+        states: Mapping[str, bytes],
         seqs: Mapping[int, int],
         loaded: Mapping[str, StoredState],
     ) -> None:
         last_seq = {key: seq for place, seq in seqs.items() for key in keys[place].values()}
-        changed = {key: StoredState(states[key].encode(), seq) for key, seq in last_seq.items()}
+        changed = {key: StoredState(states[key], seq) for key, seq in last_seq.items()}
         save_states(self._cursor, changed, loaded)
         insert_decisions(self._cursor, records)
         append(self._cursor, self._chain, self._audit_entries(answers), self._now_us)

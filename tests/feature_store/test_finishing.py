@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from feature_store.columns import AMOUNT, LOG, TIME, VALUE_ID
 from feature_store.finishing import finish_rows, steps
-from feature_store.inputs import ColumnInputs
+from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID, ColumnInputs
 from fraud.domain.aggregates import NONE
 from fraud.domain.features import Feature
 from fraud.domain.history import (

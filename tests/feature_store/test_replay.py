@@ -19,7 +19,7 @@ def test_bytes_are_those_of_a_replay_event_by_event(seed: int, size: int) -> Non
         events["transaction_id"].tolist(),
     )
     found = {
-        each.key: each.state.encode()
+        each.key: each.state
         for name in type_layout("credit_card").entities
         for each in replay.entities(name)
     }

@@ -1,24 +1,48 @@
-"""Encoded states: they say for which features they were written, and stay small."""
+"""Packed states: they say for which features they were written, and stay small."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from feature_store.online import EntityState, Layout
+from feature_store.online import Layout
 from feature_store.plan import entity_plans
-from fraud.domain.aggregates import NONE
+from feature_store.state_bytes import get, get_hash, put, put_hash
+from feature_store.state_machine import Events
+from fraud.domain.aggregates import NONE, DistinctSum, LastValue, MaturedSum
 from fraud.domain.errors import StateUnavailable
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.history import Count
+from fraud.domain.history import AmountSum, Changed, Count, DistinctCount, MaturedFraudShare
 from fraud.domain.places import DistanceSinceLast, place_id
 from fraud.domain.windows import Window
 from fraud.types.credit_card import CREDIT_CARD
+
+HOUR = 3_600_000_000
 
 
 def a_layout(*features: object) -> Layout:
     kind: FraudType = dataclasses.replace(CREDIT_CARD, features=features, rules=())  # type: ignore
     (user,) = (plan for plan in entity_plans(kind) if plan.entity.name == "user")
     return Layout(user)
+
+
+def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -> Events:
+    count = len(times)
+    return Events(
+        np.arange(count),
+        np.array(times, np.int64),
+        np.arange(count),
+        np.full(count, amount, np.int64),
+        np.full(count, 7, np.int64),
+        np.tile(np.array(values, np.int64), (count, 1)),
+    )
+
+
+def shown(layout: Layout, state: bytes | None, observed: Events) -> tuple[bytes, np.ndarray]:
+    """The state after some events of one entity, and what each of them saw."""
+    groups = np.zeros(len(observed.seq), np.int64)
+    after = layout.advance([state], observed, groups, reads=True)
+    return after.states[0], after.aggregates
 
 
 @pytest.mark.parametrize(
@@ -30,24 +54,82 @@ def a_layout(*features: object) -> Layout:
     ],
 )
 def test_a_state_of_other_features_is_refused_not_misread(other: Layout) -> None:
-    written = EntityState(a_layout(Count(entity="user", window=Window("2h")))).encode()
+    written, _ = shown(a_layout(Count(entity="user", window=Window("2h"))), None, events([0]))
     with pytest.raises(StateUnavailable, match="other features"):
-        EntityState(other, written)
+        shown(other, written, events([1]))
 
 
 def test_a_state_that_remembers_the_same_stays_readable() -> None:
     """A feature added over what is remembered anyway, such as a shorter window, costs nothing."""
     two, one = Count(entity="user", window=Window("2h")), Count(entity="user", window=Window("1h"))
-    written = EntityState(a_layout(two))
-    written.add_event(0, 1, {"count": 1}, {})
-    assert EntityState(a_layout(one, two), written.encode()).count == 1
+    written, _ = shown(a_layout(two), None, events([0]))
+    layout = a_layout(one, two)
+    _, seen = shown(layout, written, events([HOUR // 2]))
+    assert seen.tolist() == [[1] * layout.size]
 
 
 def test_a_position_costs_a_state_a_few_bytes() -> None:
     layout = a_layout(DistanceSinceLast(entity="user"))
-    state = EntityState(layout)
-    state.add_event(0, 1, {}, {"place": NONE})
-    without = len(state.encode())
-    state.add_event(0, 2, {}, {"place": place_id(48.85, 2.29)})
-    assert len(state.encode()) - without == 16
-    assert EntityState(layout, state.encode()).encode() == state.encode()
+    without, _ = shown(layout, None, events([0], values=(NONE,)))
+    state, _ = shown(layout, without, events([0], values=(place_id(48.85, 2.29),)))
+    assert len(state) - len(without) <= 12  # the packed place and a time at no distance
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 63, -64, 64, 2**31, -(2**62), 2**63 - 1, -(2**63)])
+def test_every_integer_survives_its_bytes(number: int) -> None:
+    data = np.zeros(32, np.uint8)
+    assert get(data, 3) == (0, 4)
+    assert get(data, put(data, 3, number) * 0 + 3)[0] == number
+    assert get_hash(data, put_hash(data, 3, number) - 8) == (number, 11)
+
+
+def test_small_integers_take_one_byte_and_the_largest_ten() -> None:
+    data = np.zeros(32, np.uint8)
+    assert [put(data, 0, number) for number in (0, 63, -64, 64, 2**63 - 1)] == [1, 1, 1, 2, 10]
+
+
+def test_a_batch_leaves_the_state_that_single_events_leave() -> None:
+    """Also where tiles pile up and are dropped: ten years of events every few hours."""
+    layout = a_layout(
+        Count(entity="user", window=Window("1h")),
+        AmountSum(entity="user", window=Window("7d")),
+        AmountSum(entity="user", window=Window("60d", delay="14d")),
+        DistinctCount(entity="user", of="merchant_id", window=Window("1d")),
+        Changed(entity="user", of="country"),
+        MaturedFraudShare(entity="user", k=5),
+    )
+    rng = np.random.default_rng(3)
+    times = np.cumsum(rng.integers(0, 30 * HOUR, 3_000)) - rng.integers(0, 3, 3_000) * 40 * HOUR
+    log = events(times.tolist(), amount=10**9, values=(0, 0))
+    log = log._replace(values=rng.integers(0, 90, (3_000, 2)))
+    whole, seen = shown(layout, None, log)
+    state, rows = None, []
+    for begin in range(0, 3_000, 7):
+        part = Events(*(column[begin : begin + 7] for column in log))
+        state, found = shown(layout, state, part)
+        rows.append(found)
+    assert state == whole
+    assert (np.concatenate(rows) == seen).all()
+    assert len(whole) < 3_000
+    kinds = {type(aggregate) for aggregate in layout.plan.aggregates}
+    assert {DistinctSum, LastValue, MaturedSum} < kinds
+
+
+def test_labels_reported_long_after_the_last_event_outgrow_no_room() -> None:
+    from feature_store.state_machine import FraudLabels
+    from fraud.domain.history import FraudLabels as LabelsIn
+
+    layout = a_layout(LabelsIn(entity="user", window=Window("1h")))
+    state, _ = shown(layout, None, events([0]))
+    days = np.arange(1, 500) * 24 * HOUR
+    for part in (days[:300], days[300:]):
+        labels = FraudLabels(part, part, np.zeros_like(part), np.zeros_like(part))
+        (state,) = layout.advance(
+            [state],
+            events([])._replace(values=np.empty((0, 0), np.int64)),
+            np.empty(0, np.int64),
+            labels,
+            np.zeros(len(part), np.int64),
+        ).states
+    _, seen = shown(layout, state, events([int(days[-1])]))
+    assert seen[0, layout.plan.aggregates.index(layout.plan.aggregates[0])] == 1

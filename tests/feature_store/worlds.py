@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from feature_store.batch import BatchFeatures, type_layout
-from feature_store.online import EntityState
+from feature_store.state_machine import FraudLabels
 from fraud.domain.event import Event, field_kinds, text_id
 from fraud.types.credit_card import CREDIT_CARD
 from tests.feature_store.oracle import Known, Log, Oracle, Seen
@@ -153,21 +153,19 @@ def _apply_label(layout, encoded, label, by_id) -> None:
     for name, key in layout.keys(_event(about)).items():
         if not layout.entities[name].plan.uses_labels:
             continue
-        state = EntityState(layout.entities[name], encoded[key])
-        state.add_fraud_label(label.reported, about.time, text_id(about.transaction_id))
-        encoded[key] = state.encode()
+        told = FraudLabels(
+            *(
+                np.array([each], np.int64)
+                for each in (label.seq, label.reported, about.time, text_id(about.transaction_id))
+            )
+        )
+        (encoded[key],) = layout.after_labels(name, [encoded[key]], told, np.zeros(1, np.int64))
 
 
 def _score(layout, encoded, batch) -> np.ndarray:
     events = [_event(seen) for seen in batch]
     keys = [layout.keys(event) for event in events]
-    states = {
-        key: EntityState(layout.entities[name], encoded.get(key))
-        for each in keys
-        for name, key in each.items()
-    }
-    features = BatchFeatures(layout, states)
-    for event, names in zip(events, keys, strict=True):
-        features.observe(event, names)
-    encoded.update({key: state.encode() for key, state in states.items()})
-    return features.matrix()
+    states = {key: encoded.get(key) for each in keys for key in each.values()}
+    features = BatchFeatures(layout, events, keys, states)
+    encoded.update(features.states)
+    return features.matrix
