@@ -4,14 +4,19 @@ A route that stands in no line is closed: it needs a token like everything else,
 there is nothing there. BentoML's own pages (index, docs, schemas) are left out on purpose.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.routing import compile_path
 
 SCORING = "fraud_detection"
 METRICS = "metrics"
+RULES_READ, RULES_WRITE = "rules:read", "rules:write"
+POLICY_READ, POLICY_WRITE = "policy:read", "policy:write"
+DECISIONS_READ = "decisions:read"
+CASES_READ, CASES_WRITE = "cases:read", "cases:write"
+LABELS_WRITE = "labels:write"
+AUDIT_READ = "audit:read"
 
 MAX_BODY = 256 * 1024
 MAX_BATCH_BODY = 5 * 1024 * 1024
@@ -48,24 +53,57 @@ ROUTES: tuple[Access, ...] = (
     Access("/healthz", GET, is_open=True),
     Access("/openapi.json", GET),
     Access("/metrics", GET, METRICS),
+    Access("/rules", GET, RULES_READ),
+    Access("/rules", POST, RULES_WRITE, max_body=MAX_BODY),
+    Access("/rules/{code}/{version}/state", POST, RULES_WRITE, max_body=MAX_BODY),
+    Access("/rules/{code}/{version}/backtest", POST, RULES_READ),
+    Access("/lists", GET, RULES_READ),
+    Access("/lists", POST, RULES_WRITE, max_body=MAX_BODY),
+    Access("/lists/{name}", GET, RULES_READ),
+    Access("/lists/{name}/entries", POST, RULES_WRITE, max_body=MAX_BODY),
+    Access("/lists/{name}/removals", POST, RULES_WRITE, max_body=MAX_BODY),
+    Access("/policy", GET, POLICY_READ),
+    Access("/policy", POST, POLICY_WRITE, max_body=MAX_BODY),
+    Access("/policy/{version}/activation", POST, POLICY_WRITE),
+    Access("/decisions", GET, DECISIONS_READ),
+    Access("/decisions/{decision_id}", GET, DECISIONS_READ),
+    Access("/transactions/{transaction_id:path}/decision", GET, DECISIONS_READ),
+    Access("/cases", GET, CASES_READ),
+    Access("/cases/{case_id}", GET, CASES_READ),
+    Access("/cases/{case_id}/assignment", POST, CASES_WRITE, max_body=MAX_BODY),
+    Access("/cases/{case_id}/comments", POST, CASES_WRITE, max_body=MAX_BODY),
+    Access("/cases/{case_id}/closure", POST, CASES_WRITE, max_body=MAX_BODY),
+    Access("/labels", POST, LABELS_WRITE, max_body=MAX_BODY),
+    Access("/audit", GET, AUDIT_READ),
+    Access("/audit/verification", POST, AUDIT_READ),
 )
 
 
 class AccessTable:
-    """Finds the line of a path; paths without parameters cost one look-up."""
+    """Finds the line of a path and method; paths without parameters cost one look-up."""
 
     def __init__(self, routes: Iterable[Access] = ROUTES) -> None:
-        self._exact: dict[str, Access] = {}
-        self._patterns: list[tuple[re.Pattern[str], Access]] = []
+        self._exact: dict[str, list[Access]] = {}
+        patterns: dict[str, list[Access]] = {}
         for access in routes:
-            if "{" in access.path:
-                self._patterns.append((compile_path(access.path)[0], access))
-            else:
-                self._exact[access.path] = access
+            lines = patterns if "{" in access.path else self._exact
+            lines.setdefault(access.path, []).append(access)
+        self._patterns = [(compile_path(path)[0], lines) for path, lines in patterns.items()]
 
-    def find(self, path: str) -> Access | None:
-        """The line of a request path; None where there is none."""
-        found = self._exact.get(path)
-        if found is None:
-            found = next((each for pattern, each in self._patterns if pattern.match(path)), None)
-        return found
+    def find(self, path: str, method: str | None = None) -> Access | None:
+        """The line of a request; None where there is none for its path.
+
+        Args:
+            path: as requested.
+            method: as requested; a line for other methods names all that the path takes.
+        """
+        lines = self._exact.get(path)
+        if lines is None:
+            lines = next((each for pattern, each in self._patterns if pattern.match(path)), None)
+        if lines is None:
+            return None
+        fitting = next((each for each in lines if method in each.methods), None)
+        if fitting is None and len(lines) > 1:
+            taken = frozenset[str]().union(*(each.methods for each in lines))
+            return replace(lines[0], methods=taken)
+        return fitting or lines[0]

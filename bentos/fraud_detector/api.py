@@ -28,6 +28,7 @@ from bentos.fraud_detector.intake import (
 )
 from bentos.fraud_detector.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from bentos.fraud_detector.openapi import openapi
+from bentos.fraud_detector.operations.routers import OPERATIONS
 from bentos.fraud_detector.problems import Problem, internal_error, printable, problem_of
 from bentos.fraud_detector.runtime import Runtime, clock_us
 from bentos.scoring.scorer import ScoreRequest
@@ -45,6 +46,8 @@ def create_app() -> FastAPI:
     app.router.add_route("/health", show_health, methods=["GET"])
     app.router.add_route("/metrics", show_metrics, methods=["GET"])
     app.router.add_route("/openapi.json", show_openapi, methods=["GET"])
+    for router in OPERATIONS:
+        app.include_router(router)
     app.add_exception_handler(FraudError, _on_fraud_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)

@@ -123,7 +123,7 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: _HardenedSend) -> None:
         path: str = scope["path"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        access = self._table.find(path)
+        access = self._table.find(path, scope["method"])
         origin = scope["client"][0] if scope.get("client") else "unknown"
         call = Call(ANONYMOUS, origin)
         try:

@@ -4,15 +4,18 @@ Request schemas come from the fraud types' own models, problems and statuses fro
 scopes and limits from `access`; only the reply is described by hand, and a test compares it.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import orjson
 from pydantic import AfterValidator
+from starlette.routing import compile_path
 
 from bentos.fraud_detector.access import ROUTES, SCORING, Access
 from bentos.fraud_detector.health import software_version
 from bentos.fraud_detector.intake import DEFAULT_FRAUD_TYPE, MAX_BATCH_ITEMS
+from bentos.fraud_detector.operations.description import operations
 from bentos.fraud_detector.problems import MEDIA_TYPE, TITLES
 from fraud.domain.event import TogetherWith
 from fraud.domain.fraud_type import FraudType
@@ -48,13 +51,14 @@ def openapi() -> bytes:
             "sent again with the same body gets its first answer, marked `replayed`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {access.path: _path(access) for access in ROUTES},
+        "paths": _paths(),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
             "schemas": {
                 **schemas,
+                **operations()[1],
                 "Transaction": _any_transaction(),
                 "Decision": _DECISION,
                 "Problem": _PROBLEM,
@@ -64,6 +68,25 @@ def openapi() -> bytes:
         },
     }
     return orjson.dumps(document)
+
+
+def _paths() -> Schema:
+    paths: Schema = {}
+    for access in ROUTES:
+        path = compile_path(access.path)[1]
+        described = _path(access) if access.path in _SUMMARIES else _operation(access, path)
+        paths.setdefault(path, {}).update(described)
+    return paths
+
+
+def _operation(access: Access, path: str) -> Schema:
+    """A route of the operations: what FastAPI says, with our scopes and our refusals."""
+    method = "post" if "POST" in access.methods else "get"
+    operation: Schema = dict(operations()[0][path][method])
+    operation["security"] = [{"bearer": [access.scope]}]
+    more = ("not-found", "invalid-field", "unavailable")
+    operation["responses"] = {**operation["responses"], **_failures(access, more)}
+    return {method: operation}
 
 
 def _path(access: Access) -> Schema:
@@ -105,12 +128,13 @@ def _success(access: Access) -> Schema:
     return _response("Yes." if access.is_open else "Metrics.", "text/plain", TEXT)
 
 
-def _failures(access: Access) -> Schema:
-    slugs = ["rate-limited", "headers-too-large"]
+def _failures(access: Access, more: Sequence[str] = ()) -> Schema:
+    slugs = ["rate-limited", "headers-too-large", *more]
     if not access.is_open:
         slugs += ["unauthenticated"] + (["forbidden"] if access.scope else [])
     if access.max_body:
-        slugs = [slug for slug in TITLES if slug not in ("not-found", "method-not-allowed")]
+        absent = {"not-found", "method-not-allowed"} - set(more)
+        slugs = [slug for slug in TITLES if slug not in absent]
     titles: dict[int, list[str]] = {}
     for slug in slugs:
         status, title = TITLES[slug]

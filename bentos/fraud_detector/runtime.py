@@ -13,6 +13,7 @@ from bentos.fraud_detector.key_refresh import KeyRefresh
 from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
 from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.microbatch import Collector, Limits
+from bentos.fraud_detector.operations.desk import OperationsDesk
 from bentos.fraud_detector.problems import Problem
 from bentos.fraud_detector.rate import RateLimit
 from bentos.fraud_detector.shelf import RulesetShelf
@@ -80,6 +81,7 @@ class Runtime:
         )
         self.rulesets = RulesetShelf(fraud_types())
         self._lookout = Lookout(self._url, fraud_types(), anchor_file(settings))
+        self.operations = OperationsDesk(self._url, self._lookout, clock_us)
         self.watch = LedgerWatch(self._look, self._take_over)
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
             self._score, self._record, limits, metrics.batch_size.observe
@@ -106,6 +108,7 @@ class Runtime:
         self.watch.stop()
         await asyncio.to_thread(self._lookout.note_heads)
         self._lookout.close()
+        self.operations.close()
         if self._pool is not None:
             self._pool.close()
 

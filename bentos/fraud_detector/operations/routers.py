@@ -1,0 +1,7 @@
+"""The routers of all operations."""
+
+from bentos.fraud_detector.operations import audit, cases, decisions, labels, lists, policy, rules
+
+OPERATIONS = tuple(
+    module.router for module in (rules, lists, policy, decisions, cases, labels, audit)
+)
