@@ -26,6 +26,7 @@ ROOMS = (
     "bentos",
     "bentos/scoring",
     "bentos/fraud_detector",
+    "bentos/fraud_detector/operations",
     "orchestration",
     "orchestration/assets",
     "orchestration/training",

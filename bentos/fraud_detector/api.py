@@ -47,7 +47,7 @@ def create_app() -> FastAPI:
     app.router.add_route("/metrics", show_metrics, methods=["GET"])
     app.router.add_route("/openapi.json", show_openapi, methods=["GET"])
     for router in OPERATIONS:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # as they are: a test looks at every route
     app.add_exception_handler(FraudError, _on_fraud_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)

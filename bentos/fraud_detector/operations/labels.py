@@ -1,5 +1,6 @@
 """Labels: what became known about transactions, told one by one or by the thousand."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,13 +8,12 @@ from typing import Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from bentos.fraud_detector.operations.desk import Work
 from bentos.fraud_detector.operations.routing import Answer, Asked, Operation, Sent, StrictRoute
 from bentos.fraud_detector.problems import problem_of
+from bentos.scoring.labeller import Labeller, LabelReceipt
 from fraud.domain.errors import FraudError, InvalidField
 from fraud.domain.event import FUTURE_TOLERANCE_US, Identifier, Timestamp, from_us, to_us
 from fraud.domain.label import Label, LabelSource
-from fraud.ledger.labels import upsert_labels
 
 router = APIRouter(route_class=StrictRoute, tags=["labels"])
 
@@ -43,6 +43,7 @@ class LabelTold(Answer):
     transaction_id: str
     status: Literal["stored", "repeated", "refused"]
     reported_at: dt.datetime
+    acted: bool = Field(default=False, description="It changed features of what comes next.")
     error: dict[str, Any] | None = Field(default=None, description="A problem, where refused.")
 
 
@@ -54,7 +55,7 @@ class LabelsTold(Answer):
 
 @router.post("/labels")
 async def post_labels(asked: Asked, sent: LabelsSent) -> LabelsTold:
-    """Take in labels of one fraud type; one that is sent again changes nothing."""
+    """Take in labels of one fraud type; each has its own fate, sent again it changes nothing."""
     now_us = asked.desk.now_us()
     labels = [_label(place, each, now_us) for place, each in enumerate(sent.labels)]
     told = await tell(asked, asked.fraud_type, labels)
@@ -65,22 +66,15 @@ async def post_labels(asked: Asked, sent: LabelsSent) -> LabelsTold:
 
 async def tell(
     asked: Operation, fraud_type: str, labels: Sequence[Label]
-) -> list[Literal["stored", "repeated"] | FraudError]:
-    """Hand labels to the one path on which they act; each is durable when this returns."""
+) -> list[LabelReceipt | FraudError]:
+    """Hand labels to the one path on which they act; each receipt is durable."""
+    desk, call = asked.desk, asked.call
 
-    def work(at: Work) -> list[Literal["stored", "repeated"] | FraudError]:
-        told: list[Literal["stored", "repeated"] | FraudError] = []
-        for label in labels:
-            is_new = upsert_labels(at.cursor, fraud_type, [label], at.now_us) > 0
-            told.append("stored" if is_new else "repeated")
-            at.record(
-                *("label", "transaction", label.transaction_id),
-                is_fraud=label.is_fraud,
-                source=label.source,
-            )
-        return told
+    def observe() -> list[LabelReceipt | FraudError]:
+        labeller = Labeller(desk.pool, desk.now_us, desk.chain)
+        return labeller.observe(fraud_type, labels, call.actor, call.origin)
 
-    return await asked.run(work)
+    return await asyncio.to_thread(observe)
 
 
 def _label(place: int, sent: LabelSent, now_us: int) -> Label:
@@ -92,10 +86,18 @@ def _label(place: int, sent: LabelSent, now_us: int) -> Label:
     return Label(sent.transaction_id, sent.is_fraud, reported_us, sent.source)
 
 
-def _told(label: Label, outcome: Literal["stored", "repeated"] | FraudError) -> LabelTold:
+def _told(label: Label, outcome: LabelReceipt | FraudError) -> LabelTold:
+    transaction_id, reported_at = label.transaction_id, from_us(label.reported_at_us)
+    if isinstance(outcome, FraudError):
+        return LabelTold(
+            transaction_id=transaction_id,
+            status="refused",
+            reported_at=reported_at,
+            error=problem_of(outcome).body(),
+        )
     return LabelTold(
-        transaction_id=label.transaction_id,
-        status="refused" if isinstance(outcome, FraudError) else outcome,
-        reported_at=from_us(label.reported_at_us),
-        error=problem_of(outcome).body() if isinstance(outcome, FraudError) else None,
+        transaction_id=transaction_id,
+        status="repeated" if outcome.is_repeated else "stored",
+        reported_at=reported_at,
+        acted=outcome.has_acted,
     )

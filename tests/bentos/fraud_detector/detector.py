@@ -66,11 +66,15 @@ def promote(
     *,
     kind: FraudType = CREDIT_CARD,
     at_us: int | None = None,
+    **changes: Any,
 ) -> Path:
-    """Write a signed bundle and deploy it; returns the bundle's folder."""
+    """Write a signed bundle and deploy it; returns the bundle's folder.
+
+    `changes` are parts of its manifest.
+    """
     graph = a_graph(len(kind.feature_names))
     metrics = {"test": {"accuracy": 0.97, "roc_auc": 0.9}}
-    manifest = a_manifest(graph, kind, model_version=version, metrics=metrics)
+    manifest = a_manifest(graph, kind, model_version=version, metrics=metrics, **changes)
     folder = settings.bundle_dir / version
     digest = write_bundle(folder, graph, manifest, settings.signing_key_pem)
     deploy(ledger, version, digest, fraud_type=kind.name, at_us=at_us)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 
@@ -11,25 +12,20 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from bentos.fraud_detector.access import ROUTES, AccessTable
+from bentos.fraud_detector.access import ROUTES, Access, AccessTable
 from bentos.fraud_detector.api import show_health
 from tests.bentos.fraud_detector.detector import Detector, a_token, a_transaction
 
-with_bodies = {access.path for access in ROUTES if access.max_body}
+LINES = [(min(access.methods), access.path, access) for access in ROUTES]
 
 
-def method_of(path: str) -> str:
-    return "POST" if path in with_bodies else "GET"
-
-
-def call(detector: Detector, path: str, token: str | None) -> httpx.Response:
+def call(detector: Detector, method: str, path: str, token: str | None) -> httpx.Response:
     headers = {"content-type": "application/json"}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    content = json.dumps(a_transaction()) if path in with_bodies else None
-    return httpx.request(
-        method_of(path), detector.url + path, headers=headers, content=content, timeout=10
-    )
+    content = json.dumps(a_transaction()) if method == "POST" else None
+    url = detector.url + re.sub(r"\{[^}]*\}", "1", path)
+    return httpx.request(method, url, headers=headers, content=content, timeout=10)
 
 
 def mounted(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[tuple[str, frozenset[str]]]:
@@ -50,8 +46,9 @@ def undeclared(app: Starlette) -> set[str]:
     table = AccessTable()
     found = set()
     for path, methods in mounted(app.routes):
-        access = table.find(path)
-        if access is None or not methods or not methods <= access.methods:
+        lines = {method: table.find(path, method) for method in methods}
+        covered = [method for method, line in lines.items() if line and method in line.methods]
+        if not methods or len(covered) < len(methods):
             found.add(path)
     return found
 
@@ -100,9 +97,13 @@ def test_a_new_route_without_a_line_would_be_found(route: BaseRoute) -> None:
     assert len(undeclared(app) - before) == 1
 
 
-@pytest.mark.parametrize("path", sorted({a.path for a in ROUTES} | CLOSED_PAGES | {"/nothing"}))
-def test_the_token_matrix(detector: Detector, path: str) -> None:
-    access = next((each for each in ROUTES if each.path == path), None)
+@pytest.mark.parametrize(
+    ("method", "path", "access"),
+    [*LINES, *(("GET", page, None) for page in sorted(CLOSED_PAGES | {"/nothing"}))],
+)
+def test_the_token_matrix(
+    detector: Detector, method: str, path: str, access: Access | None
+) -> None:
     settings = detector.settings
     wrong = {
         "none": None,
@@ -115,14 +116,16 @@ def test_the_token_matrix(detector: Detector, path: str) -> None:
         "unsigned": unsigned_token(settings.jwt_issuer, settings.jwt_audience),
     }
     if access is not None and access.is_open:
-        assert {call(detector, path, token).status_code for token in wrong.values()} == {200}
+        assert {call(detector, method, path, token).status_code for token in wrong.values()} == {
+            200
+        }
         return
     for kind, token in wrong.items():
-        answer = call(detector, path, token)
+        answer = call(detector, method, path, token)
         assert answer.status_code == 401, f"{kind} got {answer.status_code}"
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert answer.headers["content-type"] == "application/problem+json"
-    unscoped = call(detector, path, a_token(settings, ["something_else"]))
+    unscoped = call(detector, method, path, a_token(settings, ["something_else"]))
     if access is None:
         assert unscoped.status_code == 404
         return
@@ -131,8 +134,10 @@ def test_the_token_matrix(detector: Detector, path: str) -> None:
         return
     assert unscoped.status_code == 403
     assert access.scope in unscoped.json()["detail"]
-    scoped = call(detector, path, a_token(settings, [access.scope]))
-    assert scoped.status_code == (422 if path == "/batch-predict" else 200)
+    scoped = call(detector, method, path, a_token(settings, [access.scope]))
+    # A card payment is not what operations take, and there is no object of id 1.
+    fits = path in ("/predict", "/audit/verification") or (method == "GET" and "{" not in path)
+    assert scoped.status_code in ({200} if fits else {404, 422}), scoped.text
 
 
 @pytest.mark.parametrize("scheme", ["Basic dXNlcjpwYXNz", "Bearer", "Digest x", "Bearer a b"])
@@ -150,10 +155,12 @@ def test_other_schemes_are_401(detector: Detector, scheme: str) -> None:
         ("POST", "/health"),
         ("POST", "/livez"),
         ("OPTIONS", "/metrics"),
+        ("DELETE", "/rules"),
+        ("PUT", "/lists/x"),
     ],
 )
 def test_other_methods_are_405(detector: Detector, method: str, path: str) -> None:
-    headers = detector.headers(["fraud_detection", "metrics"])
+    headers = detector.headers(["fraud_detection", "metrics", "rules:read"])
     answer = httpx.request(method, detector.url + path, headers=headers)
     assert answer.status_code == 405
     assert answer.headers["allow"]
@@ -195,9 +202,12 @@ def test_answers_carry_security_headers(detector: Detector) -> None:
 def test_the_description_lists_every_line(detector: Detector) -> None:
     document = detector.client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {access.path for access in ROUTES}
-    for access in ROUTES:
-        (operation,) = document["paths"][access.path].values()
+    described = {(m, path) for path, each in document["paths"].items() for m in each}
+    declared = {(method.lower(), path.replace(":path}", "}")) for method, path, _ in LINES}
+    assert described == declared
+    for method, path, access in LINES:
+        operation = document["paths"][path.replace(":path}", "}")][method.lower()]
+        assert "summary" in operation
         assert operation["security"] == (
             [] if access.is_open else [{"bearer": [access.scope] if access.scope else []}]
         )

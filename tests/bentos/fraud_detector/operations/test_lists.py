@@ -42,7 +42,9 @@ def test_an_allow_list_yields_to_a_deny_list_and_beats_rules(detector: Detector)
     version = a_rule(detector, "ANY_CENT", "amount > 0", "active")
     put_on(detector, "friends", "BOB")
     put_on(detector, "bad_shops", "SHADY")
-    soon(lambda: predict(detector, user_id="BOB", merchant_id="SHADY")["rules"][0] == "DENY_LIST")
+    soon(
+        lambda: predict(detector, user_id="BOB", merchant_id="SHADY")["rules"][:1] == ["DENY_LIST"]
+    )
     answers = [
         predict(detector, user_id=user, merchant_id=shop)
         for user in ("BOB", "EVE")
