@@ -1,6 +1,7 @@
 """What rules may say, and how mistakes are shown to their authors."""
 
 import math
+import operator
 import random
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from bentos.scoring.expressions import LONGEST, Language
 from bentos.scoring.ruleset import CompiledRuleset
 from fraud.domain.errors import InvalidField
+from fraud.domain.fraud_type import FraudType
 from fraud.domain.rules import RiskLevel, RuleVersion
-from fraud.domain.ruleset import Ruleset
+from fraud.domain.ruleset import Ruleset, built_in
 from fraud.types.credit_card import CREDIT_CARD
+from fraud.types.registry import fraud_types
 from tests.bentos.scoring.worlds import a_request
 
 LANGUAGE = Language(CREDIT_CARD, ("vip",))
@@ -129,15 +132,11 @@ def test_many_rules_each_answer_for_themselves() -> None:
 
 
 def test_the_built_in_rules_mean_what_their_conditions_say() -> None:
-    import operator
-
     compare = {
         "==": operator.eq, "!=": operator.ne, "<": operator.lt,
         "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     }  # fmt: skip
     rng = random.Random(7)
-    from fraud.domain.ruleset import built_in
-
     compiled = CompiledRuleset(CREDIT_CARD, built_in(CREDIT_CARD))
     event = a_request().event
     hits = 0
@@ -152,6 +151,13 @@ def test_the_built_in_rules_mean_what_their_conditions_say() -> None:
         assert {hit.rule.code for hit in found.fired} == expected
         hits += len(expected)
     assert hits > 50
+
+
+@pytest.mark.parametrize("kind", fraud_types().values(), ids=lambda kind: kind.name)
+def test_the_built_in_rules_of_every_fraud_type_compile(kind: FraudType) -> None:
+    compiled = CompiledRuleset(kind, built_in(kind))
+    assert compiled.rules.broken == {}
+    assert len(compiled.rules.rules) == len(kind.rules)
 
 
 def test_a_rule_that_no_longer_fits_is_left_out_and_named() -> None:
