@@ -1,9 +1,11 @@
 """The audit log: search it, and check that nobody altered it."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from psycopg2.extensions import connection as Connection
 from pydantic import Field
 
 from bentos.fraud_detector.operations.desk import Work
@@ -17,6 +19,7 @@ from bentos.fraud_detector.operations.routing import (
 )
 from fraud.domain.errors import InvalidField
 from fraud.domain.event import Timestamp, to_us
+from fraud.ledger.audit_anchors import read_anchors
 from fraud.ledger.audit_check import AuditReport, verify
 from fraud.ledger.audit_search import AuditRow, AuditSearch, search_audit
 
@@ -114,9 +117,17 @@ async def search(
 
 
 @router.post("/audit/verification")
-async def check(asked: Asked) -> VerificationShown:
-    """Recompute the whole log; it reads every record, so do it when there is time."""
-    report: AuditReport = await asked.desk.apart(verify)
+async def check(request: Request, asked: Asked) -> VerificationShown:
+    """Recompute the whole log and compare it with the heads noted outside the ledger.
+
+    It reads every record, so do it when there is time.
+    """
+    noted: Path = request.app.state.runtime.settings.audit_anchor_file
+
+    def recompute(connection: Connection) -> AuditReport:
+        return verify(connection, read_anchors(noted) if noted.exists() else ())
+
+    report = await asked.desk.apart(recompute)
 
     def work(at: Work) -> None:
         at.record("audit.verify", "audit_log", "all", intact=report.is_intact, found=report.found)
