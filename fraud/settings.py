@@ -48,6 +48,7 @@ class Settings(BaseSettings):
         database_url: your PostgreSQL; None starts the embedded one in `run_dir`.
         host: address all servers bind to.
         lake_url: event log, any fsspec URL; `<run_dir>/lake` unless given.
+        types_path: folder of fraud types of your own, beside those in `fraud/types`.
         bundle_dir: model bundles; `<run_dir>/bundles` unless given.
         mlflow_tracking_uri: the MLflow server; ours at `mlflow_port` unless given.
         jwt_secret_given: HS256 secret, at least 32 bytes; read `jwt_secret` instead.
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     console_port: Port = 8080
 
     lake_url: str = ""
+    types_path: Path | None = None
     bundle_dir: Path = Path()
     mlflow_tracking_uri: str = ""
 
@@ -117,7 +119,7 @@ class Settings(BaseSettings):
     simulator_seed: Annotated[int, Field(ge=0)] = 7
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("run_dir", "signing_key_file", "verify_key_file", "jwt_keys_dir")
+    @field_validator("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

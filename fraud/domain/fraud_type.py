@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,6 +94,11 @@ class FraudType:
                     )
 
     def _check_fields(self) -> None:
+        if not re.fullmatch("[a-z][a-z0-9_]{0,49}", self.name):
+            raise ContractError(
+                f"A fraud type is called {self.name!r}",
+                remedy="Use up to 50 small letters, digits and underscores, a letter first.",
+            )
         kinds = field_kinds(self.transaction)
         for name in kinds:
             default = self.transaction.model_fields[name]

@@ -114,6 +114,7 @@ def absolute_paths(settings: Settings) -> dict[str, str]:
     paths = {
         "FRAUD_RUN_DIR": settings.run_dir,
         "FRAUD_LAKE_URL": settings.lake_url,
+        "FRAUD_TYPES_PATH": settings.types_path,
         "FRAUD_BUNDLE_DIR": settings.bundle_dir,
         "FRAUD_SIGNING_KEY_FILE": settings.signing_key_file,
         "FRAUD_VERIFY_KEY_FILE": settings.verify_key_file,
