@@ -98,7 +98,7 @@ class AccessTable:
             method: as requested; a line for other methods names all that the path takes.
         """
         lines = self._exact.get(path)
-        if lines is None:
+        if lines is None and path.isprintable():  # what names an object has no control characters
             lines = next((each for pattern, each in self._patterns if pattern.match(path)), None)
         if lines is None:
             return None

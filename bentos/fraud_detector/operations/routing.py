@@ -72,6 +72,10 @@ def _operation(
     request: Request,
     fraud_type: Annotated[str, Query(max_length=50, description="Whose.")] = DEFAULT_FRAUD_TYPE,
 ) -> Operation:
+    for name, value in request.query_params.multi_items():
+        if not value.isprintable():
+            what = "has characters that cannot be printed"
+            raise InvalidField([(name, what, "Send printable text.")])
     try:
         kind = declared(fraud_type)
     except NotFound as error:

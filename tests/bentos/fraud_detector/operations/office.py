@@ -16,7 +16,7 @@ SOON_S = 1.0
 
 def get(detector: Detector, path: str, **parameters: object) -> httpx.Response:
     headers = detector.headers(ALL_SCOPES, subject="ann")
-    return detector.client.get(path, params=parameters, headers=headers)
+    return detector.client.get(path, params=parameters or None, headers=headers)
 
 
 def post(

@@ -109,6 +109,20 @@ def test_a_case_that_is_not_there_is_404(detector: Detector) -> None:
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/cases/a%0Ab", "/lists/%00", "/cases/%7F/closure"])
+def test_a_path_with_control_characters_names_nothing(detector: Detector, path: str) -> None:
+    answer = post(detector, path) if path.endswith("closure") else get(detector, path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "query", ["/decisions?user_id=%00", "/audit?actor=%0A", "/cases?assignee=%ED%A0%80%00"]
+)
+def test_a_query_that_cannot_be_printed_is_refused(detector: Detector, query: str) -> None:
+    assert get(detector, query).status_code == 422
+
+
 def test_labels_have_each_their_own_fate(detector: Detector) -> None:
     name = ok(detector.predict())["transaction_id"]
     label = {"transaction_id": name, "is_fraud": True, "source": "chargeback"}
