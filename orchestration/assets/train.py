@@ -30,6 +30,7 @@ SHOWN = (
     "cost_minor_per_day",
     "alerts_per_day",
     "expected_calibration_error",
+    "known_share",
 )
 LONGEST_WARM_UP, LONGEST_EVALUATION = 30, 14
 

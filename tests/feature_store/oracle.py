@@ -14,20 +14,44 @@ from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
 UNIT = {"h": 3600 * SECOND, "d": 86_400 * SECOND}
-MATURITY = 7 * 86_400 * SECOND
 YEAR = 366 * 86_400.0
 REMEMBERED = 64
 RADIUS_M = 6_371_008.8
-ENTITIES = {
-    "user": ("user_id",),
-    "merchant": ("merchant_id",),
-    "user_merchant": ("user_id", "merchant_id"),
-    "user_device": ("user_id", "device_id"),
-    "device": ("device_id",),
-}
-CATEGORIES = (
-    *("grocery", "restaurant", "fuel", "electronics", "clothing", "travel", "entertainment"),
-    *("health", "home", "online_retail", "digital_goods", "cash_advance"),
+DAY = 86_400 * SECOND
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the oracle is told of a fraud type.
+
+    Attributes:
+        entities: the fields that identify each.
+        categories: the values a text field may take, in their order.
+        maturity: in microseconds.
+        zeros: own numbers whose default is 0 instead of -1.
+    """
+
+    entities: dict[str, tuple[str, ...]]
+    categories: dict[str, tuple[str, ...]]
+    maturity: int
+    zeros: frozenset[str] = frozenset()
+
+
+CARD = Facts(
+    entities={
+        "user": ("user_id",),
+        "merchant": ("merchant_id",),
+        "user_merchant": ("user_id", "merchant_id"),
+        "user_device": ("user_id", "device_id"),
+        "device": ("device_id",),
+    },
+    categories={
+        "merchant_category": (
+            *("grocery", "restaurant", "fuel", "electronics", "clothing", "travel"),
+            *("entertainment", "health", "home", "online_retail", "digital_goods", "cash_advance"),
+        )
+    },
+    maturity=7 * DAY,
 )
 
 
@@ -57,6 +81,8 @@ class Log:
 
     events: list[Seen] = field(default_factory=list)
     labels: list[Known] = field(default_factory=list)
+    facts: Facts = CARD
+    fraud_type: str = "credit_card"
 
 
 def duration(text: str) -> int:
@@ -89,7 +115,7 @@ class Oracle:
     """Answers for one event what every feature must be."""
 
     def __init__(self, log: Log, event: Seen) -> None:
-        self.event = event
+        self.event, self.facts = event, log.facts
         self.before = sorted(
             (other for other in log.events if other.seq < event.seq), key=lambda e: e.seq
         )
@@ -103,10 +129,11 @@ class Oracle:
         self.by_id = by_id
 
     def has(self, entity: str) -> bool:
-        return all(self.event.body[name] is not None for name in ENTITIES[entity])
+        return all(self.event.body[name] is not None for name in self.facts.entities[entity])
 
     def same(self, entity: str, other: Seen) -> bool:
-        return all(other.body[name] == self.event.body[name] for name in ENTITIES[entity])
+        fields = self.facts.entities[entity]
+        return all(other.body[name] == self.event.body[name] for name in fields)
 
     @cache  # noqa: B019 - an oracle lives for one event
     def history(self, entity: str) -> list[Seen]:
@@ -145,7 +172,7 @@ class Oracle:
         )
 
     def feature(self, name: str) -> float:
-        for pattern, answer in FEATURES:
+        for pattern, answer in features_of(tuple(self.facts.entities), tuple(self.event.body)):
             match = re.fullmatch(pattern, name)
             if match:
                 groups = match.groupdict()
@@ -165,14 +192,20 @@ class Oracle:
         if name == "amount":
             return self.event.amount / 100
         value = self.event.body[name]
-        return -1.0 if value is None else float(value)
+        if value is None:
+            return 0.0 if name in self.facts.zeros else -1.0
+        return float(value)
 
-    def category(self) -> float:
-        name = self.event.body["merchant_category"]
-        return float(CATEGORIES.index(name)) if name in CATEGORIES else -1.0
+    def share(self, of: str) -> float:
+        whole = self.event.body[of]
+        return self.event.amount / 100 / whole if whole is not None and whole > 0 else -1.0
+
+    def category(self, of: str) -> float:
+        value, values = self.event.body[of], self.facts.categories[of]
+        return float(values.index(value)) if value in values else -1.0
 
     def calendar(self, part: str) -> float:
-        zone = self.event.body["time_zone"]
+        zone = self.event.body.get("time_zone")
         moment = datetime.fromtimestamp(self.event.time // SECOND, tz=ZoneInfo(zone or "UTC"))
         return float(
             {
@@ -266,39 +299,51 @@ class Oracle:
         return self.labels_in(entity, length)
 
     def label_risk(self, entity: str, length: str) -> float:
-        events = len(self.window(entity, length, "7d"))
+        events = len(self.window(entity, length, f"{self.facts.maturity // DAY}d"))
         return self.labels_in(entity, length) / events if events else 0.0
 
     def matured(self, entity: str, k: str) -> float:
         known = {label.transaction_id for label in self.labels}
         recent = self.history(entity)[-REMEMBERED:]
-        ripe = [o for o in recent if o.time <= self.event.time - MATURITY][-int(k) :]
+        ripe = [o for o in recent if o.time <= self.event.time - self.facts.maturity][-int(k) :]
         return sum(o.transaction_id in known for o in ripe) / len(ripe) if ripe else 0.0
 
 
-_E = "(?P<entity>user_merchant|user_device|user|merchant|device)"
 _W = r"(?P<length>\d+[hd])"
 _D = r"(?:_ago_(?P<delay>\d+[hd]))?"
 FEATURES: list[tuple[str, Any]] = [
-    (
-        "(?P<name>amount|distance_from_home_km|foreign_transaction|card_present|used_chip)",
-        Oracle.own,
-    ),
-    ("merchant_category_code", Oracle.category),
+    ("amount_share_of_<F>", Oracle.share),
+    ("<F>_code", Oracle.category),
     ("(?P<part>local_hour|local_weekday|is_weekend|is_night)", Oracle.calendar),
-    (f"{_E}_count_{_W}", Oracle.count),
-    (f"{_E}_amount_sum_{_W}", Oracle.amount_sum),
-    (f"{_E}_amount_mean_{_W}", Oracle.amount_mean),
-    (f"{_E}_amount_ratio_{_W}{_D}", Oracle.amount_ratio),
-    (f"{_E}_amount_zscore_{_W}{_D}", Oracle.amount_zscore),
-    (rf"{_E}_count_ratio_(?P<short>\d+[hd])_(?P<long>\d+[hd])", Oracle.count_ratio),
-    (f"{_E}_distinct_(?P<of>[a-z_]+)_{_W}", Oracle.distinct),
-    (f"{_E}_(?P<of>country)_changed", Oracle.changed),
-    (f"{_E}_count", Oracle.lifetime),
-    (f"{_E}_seconds_since_(?P<moment>last|first|latest_fraud|earliest_fraud)", Oracle.since),
-    (f"{_E}_km_since_last", Oracle.moved_km),
-    (f"{_E}_kmh_since_last", Oracle.speed_kmh),
-    (f"{_E}_fraud_labels_{_W}", Oracle.fraud_labels),
-    (f"{_E}_label_risk_{_W}", Oracle.label_risk),
-    (rf"{_E}_matured_fraud_share_(?P<k>\d+)", Oracle.matured),
+    ("<E>_count_<W>", Oracle.count),
+    ("<E>_amount_sum_<W>", Oracle.amount_sum),
+    ("<E>_amount_mean_<W>", Oracle.amount_mean),
+    ("<E>_amount_ratio_<W><D>", Oracle.amount_ratio),
+    ("<E>_amount_zscore_<W><D>", Oracle.amount_zscore),
+    (r"<E>_count_ratio_(?P<short>\d+[hd])_(?P<long>\d+[hd])", Oracle.count_ratio),
+    ("<E>_distinct_<F>_<W>", Oracle.distinct),
+    ("<E>_<F>_changed", Oracle.changed),
+    ("<E>_count", Oracle.lifetime),
+    ("<E>_seconds_since_(?P<moment>last|first|latest_fraud|earliest_fraud)", Oracle.since),
+    ("<E>_km_since_last", Oracle.moved_km),
+    ("<E>_kmh_since_last", Oracle.speed_kmh),
+    ("<E>_fraud_labels_<W>", Oracle.fraud_labels),
+    ("<E>_label_risk_<W>", Oracle.label_risk),
+    (r"<E>_matured_fraud_share_(?P<k>\d+)", Oracle.matured),
+    ("(?P<name>[a-z_]+)", Oracle.own),
 ]
+
+
+@cache
+def features_of(entities: tuple[str, ...], fields: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """The patterns of feature names, and what answers them, for a type's entities and fields."""
+    parts = {
+        "<E>": f"(?P<entity>{'|'.join(entities)})",
+        "<F>": f"(?P<of>{'|'.join(fields)})",
+        "<W>": _W,
+        "<D>": _D,
+    }
+    return [
+        (re.sub("<[EFWD]>", lambda mark: parts[mark[0]], pattern), answer)
+        for pattern, answer in FEATURES
+    ]

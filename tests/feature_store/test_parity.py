@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 
 from feature_store.offline import feature_matrix
 from fraud.domain import windows
+from fraud.domain.fraud_type import FraudType
 from fraud.types.credit_card import CREDIT_CARD
+from fraud.types.registry import fraud_types
 from tests.feature_store.worlds import a_log, by_online, by_oracle, frames
 
+EVERY_OTHER_TYPE = pytest.mark.parametrize("name", sorted(set(fraud_types()) - {"credit_card"}))
 
-def assert_same_bits(found: np.ndarray, wanted: np.ndarray) -> None:
+
+def assert_same_bits(found: np.ndarray, wanted: np.ndarray, kind: FraudType = CREDIT_CARD) -> None:
     """Equal as bytes, not merely close; says which feature differs first."""
-    for place, name in enumerate(CREDIT_CARD.feature_names):
+    for place, name in enumerate(kind.feature_names):
         different = np.flatnonzero(found[:, place].view("i8") != wanted[:, place].view("i8"))
         assert different.size == 0, (
             f"{name} differs at row {different[0]}: "
@@ -28,6 +32,24 @@ def test_three_executions_agree_on_adversarial_logs(seed: int, batch_size: int) 
     wanted = by_oracle(log) + 0.0  # -0.0 and 0.0 are one value
     assert_same_bits(feature_matrix(CREDIT_CARD, *frames(log)) + 0.0, wanted)
     assert_same_bits(by_online(log, batch_size) + 0.0, wanted)
+
+
+@EVERY_OTHER_TYPE
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**32), batch_size=st.sampled_from([1, 3, 50]))
+def test_they_agree_on_every_other_fraud_type(name: str, seed: int, batch_size: int) -> None:
+    kind = fraud_types()[name]
+    log = a_log(seed, kind=kind)
+    wanted = by_oracle(log) + 0.0
+    assert_same_bits(feature_matrix(kind, *frames(log)) + 0.0, wanted, kind)
+    assert_same_bits(by_online(log, batch_size) + 0.0, wanted, kind)
+
+
+@EVERY_OTHER_TYPE
+def test_their_long_histories_agree_too(name: str) -> None:
+    kind = fraud_types()[name]
+    log = a_log(11, size=300, kind=kind)
+    assert_same_bits(by_online(log, 8), feature_matrix(kind, *frames(log)), kind)
 
 
 def test_long_histories_outgrow_every_memory() -> None:

@@ -5,11 +5,14 @@ import random
 import numpy as np
 import pandas as pd
 
-from feature_store.batch import BatchFeatures, type_layout
+from feature_store.batch import BatchFeatures, TypeLayout, type_layout
 from feature_store.state_machine import FraudLabels
 from fraud.domain.event import Event, field_kinds, text_id
+from fraud.domain.features import Category, Number
+from fraud.domain.fraud_type import FraudType
 from fraud.types.credit_card import CREDIT_CARD
-from tests.feature_store.oracle import Known, Log, Oracle, Seen
+from fraud.types.registry import fraud_type
+from tests.feature_store.oracle import Facts, Known, Log, Oracle, Seen
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 START = 1_774_000_000 * 1_000_000  # 2026-03-20, nine days before DST begins in Europe
@@ -25,16 +28,16 @@ ZONES = (  # DST in the north, in the south, by half an hour, in Ramadan, and ne
 AMOUNTS = (0, 1, 99, 100, 12_345, 9_999_999_999)
 
 
-def a_log(seed: int, size: int = 60) -> Log:
+def a_log(seed: int, size: int = 60, kind: FraudType = CREDIT_CARD) -> Log:
     """A log of few entities, so that their histories are long and collide."""
     rng = random.Random(seed)
-    log, clock, seq = Log(), START, START
+    log, clock, seq = an_empty_log(kind), START, START
     unlabelled: list[Seen] = []
     for number in range(size):
         clock += rng.choice(STEPS)
         seq = max(seq + 1, clock)
         lateness = rng.choice((0, 0, 0, 0, HOUR, 13 * HOUR, 3 * DAY, 40 * DAY))
-        event = Seen(seq, clock - lateness, f"T{number}", rng.choice(AMOUNTS), a_body(rng))
+        event = Seen(seq, clock - lateness, f"T{number}", rng.choice(AMOUNTS), a_body(rng, kind))
         log.events.append(event)
         unlabelled.append(event)
         while unlabelled and rng.random() < 0.4:
@@ -45,8 +48,23 @@ def a_log(seed: int, size: int = 60) -> Log:
     return log
 
 
-def a_body(rng: random.Random) -> dict[str, object]:
-    """Fields of a card payment, often null, from few values."""
+def an_empty_log(kind: FraudType) -> Log:
+    """A log of a fraud type, and what an oracle must be told of it."""
+    if kind is CREDIT_CARD:
+        return Log()
+    facts = Facts(
+        entities={entity.name: entity.fields for entity in kind.entities},
+        categories={f.field: f.values for f in kind.features if isinstance(f, Category)},
+        maturity=kind.maturity_us,
+        zeros=frozenset(f.field for f in kind.features if isinstance(f, Number) and f.default == 0),
+    )
+    return Log(facts=facts, fraud_type=kind.name)
+
+
+def a_body(rng: random.Random, kind: FraudType = CREDIT_CARD) -> dict[str, object]:
+    """Fields of an event, often null, from few values."""
+    if kind is not CREDIT_CARD:
+        return _a_body_of(rng, kind)
     place = rng.choice((None, *PLACES))
     return {
         "user_id": rng.choice("AB"),
@@ -64,11 +82,29 @@ def a_body(rng: random.Random) -> dict[str, object]:
     }
 
 
+def _a_body_of(rng: random.Random, kind: FraudType) -> dict[str, object]:
+    declared = {f.field: f.values[:3] for f in kind.features if isinstance(f, Category)}
+    texts = {name: ("unheard_of", *values) for name, values in declared.items()}
+    texts["time_zone"] = ZONES
+    body: dict[str, object] = {}
+    for name, what in field_kinds(kind.transaction).items():
+        values = {"number": (0.0, 12.5, 700.25), "flag": (True, False)}.get(
+            what, texts.get(name, (f"{name}1", f"{name}2", "x"))
+        )
+        is_required = kind.transaction.model_fields[name].is_required()
+        body[name] = rng.choice(values if is_required else (None, *values))
+    if "latitude" in body:
+        place = rng.choice((None, *PLACES))
+        body |= {"latitude": place and place[0], "longitude": place and place[1]}
+    return body
+
+
 def by_oracle(log: Log) -> np.ndarray:
     """Features by the naive oracle, rows in observation order."""
+    kind = fraud_type(log.fraud_type)
     return np.array(
         [
-            [Oracle(log, event).feature(name) for name in CREDIT_CARD.feature_names]
+            [Oracle(log, event).feature(name) for name in kind.feature_names]
             for event in sorted(log.events, key=lambda e: e.seq)
         ]
     )
@@ -86,8 +122,8 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
             "amount_minor": [e.amount for e in events],
         }
     )
-    for name, kind in field_kinds(CREDIT_CARD.transaction).items():
-        dtype = {"text": object, "number": "float64", "flag": "boolean"}[kind]
+    for name, what in field_kinds(fraud_type(log.fraud_type).transaction).items():
+        dtype = {"text": object, "number": "float64", "flag": "boolean"}[what]
         frame[name] = pd.array([e.body[name] for e in events], dtype=dtype)
     labels = pd.DataFrame(
         {
@@ -113,7 +149,7 @@ def states_by_online(log: Log) -> dict[str, bytes]:
 
 
 def _run_online(log: Log, batch_size: int) -> tuple[np.ndarray, dict[str, bytes]]:
-    layout = type_layout("credit_card")
+    layout = type_layout(log.fraud_type)
     encoded: dict[str, bytes] = {}
     by_id = {e.transaction_id: e for e in log.events}
     labels = acting(log)
@@ -144,13 +180,13 @@ def acting(log: Log) -> list[Known]:
     return list(first.values())
 
 
-def _event(seen: Seen) -> Event:
-    return Event("credit_card", seen.transaction_id, seen.time, seen.amount, seen.body)
+def _event(layout: TypeLayout, seen: Seen) -> Event:
+    return Event(layout.fraud_type.name, seen.transaction_id, seen.time, seen.amount, seen.body)
 
 
 def _apply_label(layout, encoded, label, by_id) -> None:
     about = by_id[label.transaction_id]
-    for name, key in layout.keys(_event(about)).items():
+    for name, key in layout.keys(_event(layout, about)).items():
         if not layout.entities[name].plan.uses_labels:
             continue
         told = FraudLabels(
@@ -163,7 +199,7 @@ def _apply_label(layout, encoded, label, by_id) -> None:
 
 
 def _score(layout, encoded, batch) -> np.ndarray:
-    events = [_event(seen) for seen in batch]
+    events = [_event(layout, seen) for seen in batch]
     keys = [layout.keys(event) for event in events]
     states = {key: encoded.get(key) for each in keys for key in each.values()}
     features = BatchFeatures(layout, events, keys, states)
