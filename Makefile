@@ -16,7 +16,7 @@ OURS = fraud feature_store bentos orchestration dashboards benchmarks
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help setup run token test check parity lock bench-features bench-serving bench-quality clean
+.PHONY: help setup run token test check parity lock bench-features bench-materialize bench-serving bench-quality clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--
 
 bench-features: setup ## time the features against pandas; DATA= transactions, OUT= a file, one JSON line last
 	@$(BIN)/python -m benchmarks.features
+
+bench-materialize: setup ## time history into online state; DATA= transactions, OUT= a file
+	@$(BIN)/python -m benchmarks.materialize
 
 bench-serving: setup ## time the service under load; N= requests, SEED=, OUT= a file
 	@$(BIN)/python -m benchmarks.serving

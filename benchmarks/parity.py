@@ -10,20 +10,15 @@ decision, bit by bit; and so are the entity states. Nothing may differ, and noth
 """
 
 import json
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from psycopg2 import sql
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.ledger import temporary_ledger
 from benchmarks.parity_check import (
     Differences,
     answer_differences,
@@ -34,11 +29,7 @@ from benchmarks.parity_check import (
 from benchmarks.parity_scorers import SCORERS, score_stream
 from benchmarks.parity_stream import a_stream
 from fraud.domain.errors import FraudError
-from fraud.ledger import embedded
-from fraud.ledger.engine import connect, ensure_database
 from fraud.ledger.pool import ConnectionPool
-from fraud.ledger.schema import migrate
-from fraud.settings import load_settings
 
 
 def run(url: str, events: int, seed: int, console: Console) -> dict[str, Any]:
@@ -109,32 +100,6 @@ def _lost(counts: dict[str, tuple[int, int]]) -> Differences:
         f"{wanted:,} {name} wanted, {found:,} found" for name, (wanted, found) in wrong.items()
     ]
     return Differences(sum(abs(wanted - found) for wanted, found in wrong.values()), named)
-
-
-@contextmanager
-def temporary_ledger() -> Iterator[str]:
-    """An empty ledger: on your server if DATABASE_URL names one, else on an embedded one."""
-    given = load_settings().database_url
-    folder = Path(tempfile.mkdtemp(prefix="fraud-"))
-    name = f"fraud_parity_{os.getpid()}"
-    server = given or embedded.url(folder)
-    try:
-        url = ensure_database(server, name)
-        migrate(url)
-        yield url
-    finally:
-        if given is None:
-            embedded.stop(folder, at_once=True)
-        else:
-            _drop(server, name)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _drop(server: str, name: str) -> None:
-    connection = connect(server, autocommit=True)
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-    connection.close()
 
 
 def main(

@@ -13,7 +13,7 @@ from feature_store import grouping
 from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, ColumnInputs
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.errors import ContractError
-from fraud.domain.event import field_kinds, text_id
+from fraud.domain.event import field_kinds, text_ids
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
@@ -100,7 +100,7 @@ class History:
         """A text field as the int64 that `LastValue` keeps, NONE where null."""
         if field not in self._value_ids:
             texts = self.texts[field]
-            ids = np.array([*(text_id(value) for value in texts.values), NONE], np.int64)
+            ids = np.append(text_ids(texts.values), NONE)
             self._value_ids[field] = ids[texts.codes]
         return self._value_ids[field]
 

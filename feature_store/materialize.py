@@ -7,7 +7,11 @@ back. A run can be killed and repeated: every chunk is a transaction of its own,
 ends in the same bytes.
 """
 
+import gc
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -36,6 +40,10 @@ from fraud.domain.windows import DAY_US
 from fraud.ledger.pool import ConnectionPool
 
 CHUNK = 2_000
+"""Entities per transaction."""
+
+CHUNKS_WAITING = 2
+"""Chunks that may wait for the server while the next one is replayed."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,30 @@ def materialize(
     history, transaction_ids = _history(fraud_type, events, labels, tail, newer_labels)
     replay = Replay(layout, history, transaction_ids)
     written, size = 0, 0
-    for done, name in enumerate(layout.entities):
-        progress(done, len(layout.entities))
-        for chunk in _chunks(replay.entities(name)):
-            size += _write(pool, layout, name, chunk, read_until)
-            written += len(chunk)
+    with _no_collecting(), ThreadPoolExecutor(1) as writer:
+        for done, name in enumerate(layout.entities):
+            progress(done, len(layout.entities))
+            pending: deque[Future[int]] = deque()
+            for chunk in _chunks(replay.entities(name)):
+                pending.append(writer.submit(_write, pool, layout, name, chunk, read_until))
+                written += len(chunk)
+                if len(pending) > CHUNKS_WAITING:
+                    size += pending.popleft().result()
+            size += sum(each.result() for each in pending)
     progress(len(layout.entities), len(layout.entities))
     return MaterializeReport(history.size, len(history.label_seq), written, size)
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """Keep the cycle collector from walking lists of millions of integers, which hold no cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _whole_days(frame: pd.DataFrame) -> int:

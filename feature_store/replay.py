@@ -10,7 +10,7 @@ from feature_store.columns import History
 from feature_store.grouping import group_rows
 from feature_store.online import NO_LABELS, PLACE
 from feature_store.state_machine import Events, FraudLabels
-from fraud.domain.event import text_id
+from fraud.domain.event import text_ids
 from fraud.domain.features import Ints
 from fraud.domain.fraud_type import Entity
 
@@ -41,7 +41,7 @@ class Replay:
         values = np.empty((history.size, len(layout.values)), np.int64)
         for place, name in enumerate(layout.values):
             values[:, place] = history.place_ids if name == PLACE else history.value_ids(name)
-        event_ids = np.array([text_id(each) for each in transaction_ids], np.int64)
+        event_ids = text_ids(transaction_ids)
         amounts = history.amount_minor, history.amount_log
         self._events = Events(*_plain(history.seq, history.time_us, event_ids, *amounts, values))
         about = history.label_row

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from fraud.domain.errors import InvalidField
-from fraud.domain.event import from_us, text_id, to_event, to_us
+from fraud.domain.event import from_us, text_id, text_ids, to_event, to_us
 from fraud.types.credit_card import CreditCardTransaction
 
 NOW_US = to_us(dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC))
@@ -114,3 +114,9 @@ def test_an_event_may_not_come_from_the_future() -> None:
 def test_text_ids_are_stable() -> None:
     assert text_id("USER_1") == -4_587_428_082_567_688_376  # kept in every stored state
     assert text_id("USER_1") != text_id("USER_2")
+
+
+def test_text_ids_of_many_are_those_of_each() -> None:
+    texts = ["", "USER_1", "é", "x" * 50]
+    assert text_ids(texts).tolist() == [text_id(each) for each in texts]
+    assert text_ids([]).tolist() == []

@@ -1,0 +1,125 @@
+"""Two scorers and two labellers at once, against the offline frame and the naive oracle."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bentos.scoring.labeller import Labeller
+from bentos.scoring.scorer import Scorer
+from feature_store.offline import feature_matrix
+from feature_store.tail import events_frame, tail_events, tail_labels
+from fraud.domain.decision import Decision
+from fraud.domain.label import Label
+from fraud.ledger.audit import claim_chain
+from fraud.ledger.engine import connect
+from fraud.ledger.pool import ConnectionPool
+from fraud.types.credit_card import CREDIT_CARD
+from tests.bentos.scoring.worlds import Clock, OneModel, a_request
+from tests.feature_store.oracle import Known, Log, Oracle, Seen
+from tests.feature_store.worlds import a_log
+
+SIZE = 40
+
+
+@pytest.fixture(scope="module")
+def pool(new_ledger: Callable[[], str]) -> Iterator[ConnectionPool]:
+    pool = ConnectionPool(new_ledger(), size=8)
+    yield pool
+    pool.close()
+
+
+def work(
+    pool: ConnectionPool, log: Log, seed: int, clock: Clock, found: dict[str, set[str]]
+) -> None:
+    """Send the whole log in an order and in batches of one's own, and tell its labels."""
+    rng = random.Random(seed)
+    requests = [
+        a_request(event.transaction_id, time_us=event.time, amount_minor=event.amount, **event.body)
+        for event in log.events
+    ]
+    labels = [
+        Label(known.transaction_id, rng.random() < 0.8, known.reported, "chargeback")
+        for known in log.labels
+    ]
+    rng.shuffle(requests)
+    rng.shuffle(labels)  # many are told before their transaction comes
+    holder = connect(pool.url)
+    try:
+        chain = claim_chain(holder, "races")
+        scorer = Scorer(pool, OneModel(None), clock, chain)
+        labeller = Labeller(pool, clock, chain)
+        while requests or labels:
+            size = rng.choice((1, 3, 20))
+            batch, requests = requests[:size], requests[size:]
+            for request, answer in zip(batch, scorer.score(batch), strict=True):
+                assert isinstance(answer, Decision)
+                found[request.event.transaction_id].add(answer.decision_id)
+            told, labels = labels[: size // 2 + 1], labels[size // 2 + 1 :]
+            labeller.observe("credit_card", told, "tester", "here")
+    finally:
+        holder.close()
+
+
+def by_oracle(log: Log) -> np.ndarray:
+    return np.array(
+        [
+            [Oracle(log, event).feature(name) for name in CREDIT_CARD.feature_names]
+            for event in log.events
+        ]
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32), skew_us=st.sampled_from([0, 1, 500_000, 3_600_000_000]))
+def test_whoever_wins_the_three_executions_agree(
+    pool: ConnectionPool, seed: int, skew_us: int
+) -> None:
+    """Both send every event, shuffled; late, tied, null, huge and tiny ones, labels around them."""
+    with pool.transaction() as cursor:
+        cursor.execute("TRUNCATE transactions, decisions, labels, entity_state, outbox CASCADE")
+    log = a_log(seed, SIZE)
+    found: dict[str, set[str]] = {event.transaction_id: set() for event in log.events}
+    failures: list[BaseException] = []
+
+    def guarded(number: int) -> None:
+        try:
+            start_us = log.events[0].time + number * skew_us
+            work(pool, log, seed + number, Clock(start_us), found)
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert {len(decisions) for decisions in found.values()} == {1}
+    with pool.transaction() as cursor:
+        tail = tail_events(cursor, CREDIT_CARD, 0)
+        labels = tail_labels(cursor, CREDIT_CARD, 0)
+        cursor.execute("SELECT transaction_id, feature_values FROM decisions")
+        stored = {each: np.frombuffer(bytes(values), "<f8") for each, values in cursor}
+    assert len(tail) == SIZE
+    served = np.array([stored[each.event.transaction_id] for each in tail])
+    rebuilt = feature_matrix(CREDIT_CARD, events_frame(CREDIT_CARD, tail), labels)
+    assert served.tobytes() == rebuilt.tobytes()
+    seen = [
+        Seen(
+            each.seq,
+            each.event.event_time_us,
+            each.event.transaction_id,
+            each.event.amount_minor,
+            dict(each.event.fields),
+        )
+        for each in tail
+    ]
+    told = zip(labels["seq"], labels["reported_at"], labels["transaction_id"], strict=True)
+    known = [Known(seq, reported.value // 1000, name) for seq, reported, name in told]
+    naive = by_oracle(Log(seen, known))
+    assert (served + 0.0).tobytes() == (naive + 0.0).tobytes()  # -0.0 and 0.0 are one value
