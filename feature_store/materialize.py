@@ -109,7 +109,7 @@ def materialize(
 
 @contextmanager
 def _no_collecting() -> Iterator[None]:
-    """Keep the cycle collector from walking lists of millions of integers, which hold no cycle."""
+    """Keep the cycle collector from walking the ids of a whole log again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
