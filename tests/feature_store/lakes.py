@@ -49,7 +49,8 @@ def a_plain_lake(url: str, rows: int, days: int = 10, users: int = 2000) -> Lake
             country="US",
         ).drop(columns="seq")
         lake.write_events(CREDIT_CARD, from_us(int(moments[0])).date(), events)
-        fraud = events[events["amount_minor"] > 49_500]
+        risk = np.where(events["amount_minor"] > 45_000, 0.1, 0.002)
+        fraud = events[rng.random(per_day) < risk]
         labels = pd.DataFrame(
             {
                 "transaction_id": fraud["transaction_id"],
