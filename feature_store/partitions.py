@@ -31,9 +31,9 @@ from fraud.domain.fraud_type import FraudType
 
 MB = 1_000_000
 
-BASE_BYTES = 550 * MB
-"""What a process takes beside its rows: libraries, buffers of files, and the loops, which are
-compiled where no earlier process left them."""
+BASE_BYTES = 700 * MB
+"""What a process takes beside its rows: 400 MB for libraries, compiled loops and the buffers
+of files, and 300 MB for compiling, where no earlier process left the loops."""
 
 MIN_WORKING_BYTES = 100 * MB
 """The least that a build is allowed for rows."""

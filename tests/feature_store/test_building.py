@@ -149,7 +149,7 @@ def test_an_empty_log_and_an_empty_span_are_said_to_be_so(lake: Lake, tmp_path: 
 def test_a_budget_below_the_libraries_is_refused_with_the_least_one(
     lake: Lake, tmp_path: Path
 ) -> None:
-    with pytest.raises(SettingsError, match=r"300 MB is too small.*Give at least 650MB"):
+    with pytest.raises(SettingsError, match=r"300 MB is too small.*Give at least 800MB"):
         build_dataset(CREDIT_CARD, lake.url, str(tmp_path), memory_budget_bytes=300 * MB)
 
 
@@ -163,7 +163,7 @@ def test_a_key_too_busy_for_the_budget_is_refused_before_any_work(tmp_path: Path
             CREDIT_CARD,
             lake.url,
             str(tmp_path / "out"),
-            memory_budget_bytes=655 * MB,
+            memory_budget_bytes=805 * MB,
             progress=lambda step, done, total: steps.append(step),
         )
     assert set(steps) == {"survey"}
@@ -195,15 +195,16 @@ print(json.dumps([peak, FrameDataset(sys.argv[2]).frame().equals(frame)]))
 """
 
 
+@pytest.mark.timeout(600)
 def test_memory_stays_within_the_budget_where_the_log_is_far_larger(tmp_path: Path) -> None:
-    budget = 660 * MB
-    lake = a_plain_lake(str(tmp_path / "lake"), rows=600_000)
+    budget = 810 * MB
+    lake = a_plain_lake(str(tmp_path / "lake"), rows=800_000)
     out = str(tmp_path / "out")
     peak, parts = _printed(ONE_BUILD, lake.url, out, str(budget))
     needed, is_equal = _printed(IN_MEMORY, lake.url, out)
     assert is_equal
     assert needed - BASE_BYTES > 3 * (budget - BASE_BYTES), f"{needed / MB:.0f} MB is not far more"
-    assert parts > 3
+    assert parts > 6
     assert peak <= budget, f"{peak / MB:.0f} MB"
 
 
