@@ -218,9 +218,11 @@ def _add_event(spec: Spec, room: Room, events: Events, row: int) -> None:
 def _add_outcome(room: Room, event_id: int, now: int) -> None:
     count = room.outcome_count[0]
     if count == OUTCOME_MEMORY:
-        for outcomes in (room.outcome_ids, room.outcome_us, room.outcome_fraud):
-            outcomes[:-1] = outcomes[1:].copy()
         count -= 1
+        for k in range(count):
+            room.outcome_ids[k] = room.outcome_ids[k + 1]
+            room.outcome_us[k] = room.outcome_us[k + 1]
+            room.outcome_fraud[k] = room.outcome_fraud[k + 1]
     room.outcome_ids[count], room.outcome_us[count], room.outcome_fraud[count] = event_id, now, 0
     room.outcome_count[0] = count + 1
 
@@ -228,8 +230,9 @@ def _add_outcome(room: Room, event_id: int, now: int) -> None:
 @_compile
 def _add_label(spec: Spec, room: Room, labels: FraudLabels, row: int) -> None:
     tiers, happened, scalars = len(spec.tier_hop), labels.event_us[row], room.scalars
+    nothing = np.int64(0)
     for tier in range(tiers - spec.label_tiers, tiers):
-        _add_to_tile(spec, room, tier, labels.reported_us[row], 0, 0)
+        _add_to_tile(spec, room, tier, labels.reported_us[row], nothing, nothing)
     scalars[LATEST_FRAUD] = max(scalars[LATEST_FRAUD], happened)
     earliest = scalars[EARLIEST_FRAUD]
     scalars[EARLIEST_FRAUD] = happened if earliest == NONE else min(earliest, happened)
@@ -287,7 +290,6 @@ def advance(
     room = new_room(spec, _most_tiles(spec, data, starts, label_starts))
     out = np.empty(2 * len(data) + 4096, np.uint8)
     ends = np.zeros(len(starts), np.int64)
-    at = 0
     for group in range(len(starts) - 1):
         clear(room)
         if starts[group + 1] > starts[group]:
@@ -308,10 +310,10 @@ def advance(
             label += 1
         for tier in range(len(spec.tier_hop)):
             _drop_out_of_reach(spec, room, tier)
-        if at + most_bytes(spec, room) > len(out):
-            larger = np.empty(2 * len(out) + most_bytes(spec, room), np.uint8)
-            larger[:at] = out[:at]
+        needed = ends[group] + most_bytes(spec, room)
+        if needed > len(out):
+            larger = np.empty(2 * needed, np.uint8)
+            larger[: ends[group]] = out[: ends[group]]
             out = larger
-        at = pack(spec, room, out, at)
-        ends[group + 1] = at
-    return out[:at], ends
+        ends[group + 1] = pack(spec, room, out, ends[group])
+    return out[: ends[-1]], ends
