@@ -230,7 +230,7 @@ def _add_outcome(room: Room, event_id: int, now: int) -> None:
 @_compile
 def _add_label(spec: Spec, room: Room, labels: FraudLabels, row: int) -> None:
     tiers, happened, scalars = len(spec.tier_hop), labels.event_us[row], room.scalars
-    nothing = np.int64(0)
+    nothing = int(np.int64(0))  # typed: a literal would compile the callee once more
     for tier in range(tiers - spec.label_tiers, tiers):
         _add_to_tile(spec, room, tier, labels.reported_us[row], nothing, nothing)
     scalars[LATEST_FRAUD] = max(scalars[LATEST_FRAUD], happened)
