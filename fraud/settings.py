@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         trusted_proxies: addresses or networks, separated by commas, whose X-Forwarded-For and
             X-Forwarded-Proto are believed; nobody's unless given.
         workers: processes of the scoring service.
+        journal_max_bytes: size of the file of decisions that wait for the ledger, at most.
         history_days: days the simulator's history reaches back.
     """
 
@@ -105,6 +106,8 @@ class Settings(BaseSettings):
     audit_anchor_file: Path = Path()
     audit_anchor_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     audit_anchor_sink: Literal["none", "stdout", "syslog"] = "none"
+
+    journal_max_bytes: Positive = 64 * 1024 * 1024
 
     rate_per_client: Rate = 2000.0
     burst_per_client: Positive = 4000
@@ -196,6 +199,11 @@ class Settings(BaseSettings):
     def secrets_dir(self) -> Path:
         """Where generated secrets live, mode 0700."""
         return self.run_dir / "secrets"
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where decisions wait that the ledger could not take."""
+        return self.run_dir / "journal"
 
     @cached_property
     def jwt_secret(self) -> str:

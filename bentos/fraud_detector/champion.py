@@ -87,7 +87,8 @@ class ChampionShelf:
     def report(self) -> dict[str, dict[str, str | None]]:
         """Per fraud type: which model serves since when, and what is wrong, if anything.
 
-        `status` is `ok`, `stale` (an older or damaged one serves) or `missing`.
+        `status` is `ok`, `stale` (an older or damaged one serves), `refused` (none of those
+        promoted may serve) or `missing` (none was ever promoted).
         """
         return {name: self._report(name) for name in self._fraud_types}
 
@@ -175,7 +176,7 @@ class ChampionShelf:
             return {
                 "model_version": None,
                 "promoted_at": None,
-                "status": "missing",
+                "status": "refused" if problem else "missing",
                 "problem": problem or "No model was ever promoted.",
             }
         content: dict[str, str | None] = {

@@ -11,8 +11,15 @@ DISTRIBUTION = "fraud-platform"
 
 
 def is_ready(runtime: Runtime) -> bool:
-    """Whether predictions can be answered: ledger up, some model loaded, threads alive."""
-    return runtime.is_alive and runtime.watch.status.is_up and runtime.champions.has_any()
+    """Whether predictions can be answered, be it by rules alone.
+
+    Without the ledger that takes a type that declares so, and a journal that takes decisions.
+    """
+    if not runtime.is_alive:
+        return False
+    if _has_ledger(runtime):
+        return runtime.champions.has_any() or _has_fallback()
+    return _has_fallback() and not runtime.journal.problem
 
 
 def health(runtime: Runtime) -> tuple[int, dict[str, object]]:
@@ -21,21 +28,26 @@ def health(runtime: Runtime) -> tuple[int, dict[str, object]]:
     champions = runtime.champions.report()
     expected = _expected_revision()
     has_current_schema = ledger.revision == expected
-    is_impaired = not has_current_schema or any(
-        each["status"] == "stale" for each in champions.values()
+    is_impaired = (
+        not has_current_schema
+        or not _has_ledger(runtime)
+        or runtime.journal.count > 0
+        or not runtime.champions.has_any()
+        or any(each["status"] in ("stale", "refused") for each in champions.values())
     )
     database: dict[str, object] = {
-        "status": "ok" if ledger.is_up else "unavailable",
+        "status": "ok" if _has_ledger(runtime) else "unavailable",
         "latency_ms": ledger.took_ms,
         "checked_at": ledger.looked_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
-    if not ledger.is_up:  # the log knows which host and why; strangers need not
+    if not _has_ledger(runtime):  # the log knows which host and why; strangers need not
         database["problem"] = "The ledger does not answer."
     ready = is_ready(runtime)
     status = ("degraded" if is_impaired else "ok") if ready else "unavailable"
     body: dict[str, object] = {
         "status": status,
         "database": database,
+        "journal": _journal(runtime),
         "champions": champions,
         "schema": {
             "ledger": ledger.revision,
@@ -45,6 +57,28 @@ def health(runtime: Runtime) -> tuple[int, dict[str, object]]:
         "version": software_version(),
     }
     return (200 if ready else 503), body
+
+
+def _journal(runtime: Runtime) -> dict[str, object]:
+    journal = runtime.journal
+    content: dict[str, object] = {
+        "decisions": journal.count,
+        "bytes": journal.size_bytes,
+        "breaker": runtime.breaker.state.name.lower(),
+    }
+    if journal.problem:
+        content["problem"] = journal.problem
+    return content
+
+
+def _has_ledger(runtime: Runtime) -> bool:
+    """What the watch saw last, unless a request has learned better since."""
+    return runtime.watch.status.is_up and runtime.breaker.is_closed
+
+
+@cache
+def _has_fallback() -> bool:
+    return any(kind.on_failure == "rules_only" for kind in fraud_types().values())
 
 
 @cache

@@ -9,6 +9,10 @@
     fraud_refused_requests_total{problem}               by the last part of the problem's type
     fraud_unrecorded_refusals_total                     refusals the audit log could not take
     fraud_champion_swaps_total{fraud_type}              models taken over while serving
+    fraud_ledger_breaker_state          0 closed, 1 half-open, 2 open; the worst of all workers
+    fraud_journal_decisions             decisions that wait for the ledger
+    fraud_journal_bytes                 size of their file
+    fraud_reconciled_decisions_total{outcome}   written, known or in conflict, see degradation.md
 
 Every label has few values, none of them chosen by callers. BentoML's own request metrics are
 switched off: they carry the path as it was sent, so that anybody could fill the memory.
@@ -100,6 +104,31 @@ class Metrics:
             "fraud_champion_swaps_total",
             "Champions taken over while serving.",
             ["fraud_type"],
+            registry=registry,
+        )
+
+        self.breaker = Gauge(
+            "fraud_ledger_breaker_state",
+            "Circuit breaker around the ledger: 0 closed, 1 half-open, 2 open.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.journal = Gauge(
+            "fraud_journal_decisions",
+            "Decisions that were answered and wait for the ledger.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.journal_size = Gauge(
+            "fraud_journal_bytes",
+            "Size of the journal.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.reconciled = Counter(
+            "fraud_reconciled_decisions_total",
+            "Journalled decisions brought into the ledger, by outcome.",
+            ["outcome"],
             registry=registry,
         )
 

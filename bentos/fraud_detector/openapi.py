@@ -268,13 +268,22 @@ _HEALTH = _object(
             },
             optional=("problem",),
         ),
+        "journal": _object(
+            {
+                "decisions": {"type": "integer"},
+                "bytes": {"type": "integer"},
+                "breaker": {"enum": ["closed", "half_open", "open"]},
+                "problem": TEXT,
+            },
+            optional=("problem",),
+        ),
         "champions": {
             "type": "object",
             "additionalProperties": _object(
                 {
                     "model_version": {"type": ["string", "null"]},
                     "promoted_at": {"type": ["string", "null"], "format": "date-time"},
-                    "status": {"enum": ["ok", "stale", "missing"]},
+                    "status": {"enum": ["ok", "stale", "refused", "missing"]},
                     "problem": TEXT,
                 },
                 optional=("problem",),

@@ -3,36 +3,38 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bentos.fraud_detector.access import AccessTable
 from bentos.fraud_detector.champion import ChampionShelf, settle_heap
 from bentos.fraud_detector.guard import Call
 from bentos.fraud_detector.key_refresh import KeyRefresh
-from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
+from bentos.fraud_detector.lookout import Lookout
 from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.microbatch import Collector, Limits
 from bentos.fraud_detector.operations.desk import OperationsDesk
+from bentos.fraud_detector.own_scorer import OwnScorer, Patience
 from bentos.fraud_detector.problems import Problem
 from bentos.fraud_detector.rate import RateLimit
 from bentos.fraud_detector.shelf import RulesetShelf
 from bentos.fraud_detector.watch import LedgerWatch, Sighting
+from bentos.scoring.breaker import BreakerState, CircuitBreaker
+from bentos.scoring.continuity import ContinuousScorer, Fallback, ledger_away
+from bentos.scoring.journal import Journal
 from bentos.scoring.model import ScoringModel
-from bentos.scoring.scorer import Scorer, ScoreRequest
+from bentos.scoring.reconciliation import Recovery
+from bentos.scoring.scorer import ScoreRequest
 from feature_store.batch import type_layout, warm_up
 from fraud.domain.decision import Decision
-from fraud.domain.errors import FraudError, UnavailableError
+from fraud.domain.errors import UnavailableError
 from fraud.ledger.audit import AuditEntry
 from fraud.ledger.audit_anchors import anchor_file
 from fraud.ledger.embedded import ledger_url
-from fraud.ledger.pool import ConnectionPool
 from fraud.security.keyring import Keyring
 from fraud.security.tokens import Principal, TokenVerifier
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
-
-STATEMENT_TIMEOUT_S = 5.0
 
 AUDITED = frozenset(
     {
@@ -83,11 +85,21 @@ class Runtime:
         self._lookout = Lookout(self._url, fraud_types(), anchor_file(settings))
         self.operations = OperationsDesk(self._url, self._lookout, clock_us)
         self.watch = LedgerWatch(self._look, self._take_over)
-        self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
-            self._score, self._record, limits, metrics.batch_size.observe
+        self.journal = Journal(settings.journal_dir, settings.journal_max_bytes)
+        self.breaker = CircuitBreaker(on_change=self._on_breaker)
+        self._own_scorer, self._recovery_scorer = (
+            OwnScorer(self._url, self._lookout, self.champions, self.rulesets, clock_us)
+            for _ in range(2)
         )
-        self._pool: ConnectionPool | None = None
-        self._scorer: tuple[str, Scorer] | None = None
+        self._patience = Patience([self._own_scorer, self._recovery_scorer])
+        fallback = Fallback(fraud_types(), self.rulesets, self.journal, clock_us)
+        self._scoring = ContinuousScorer(self._own_scorer, fallback, self.journal, self.breaker)
+        self._recovery = Recovery(
+            self._recovery_scorer, self.journal, self.breaker, self._on_recovery_step
+        )
+        self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
+            self._scoring.score, self._record, limits, metrics.batch_size.observe
+        )
 
     def start(self) -> None:
         """Load the champions and begin to take requests; call it from the event loop."""
@@ -97,6 +109,8 @@ class Runtime:
         with suppress(UnavailableError):
             self._own_scorer().record([])  # opens the connection before anybody waits for it
         settle_heap()
+        self._patience.start()
+        self._recovery.start()
         self.collector.start()
         if self._keyring.has_public_keys:
             self._key_refresh.start()
@@ -105,17 +119,19 @@ class Runtime:
         """Answer what waits, then let go of everything."""
         await self._key_refresh.close()
         await self.collector.close()
+        await asyncio.to_thread(self._recovery.stop)
+        self._patience.stop()
         self.watch.stop()
         await asyncio.to_thread(self._lookout.note_heads)
         self._lookout.close()
         self.operations.close()
-        if self._pool is not None:
-            self._pool.close()
+        self._own_scorer.close()
+        self._recovery_scorer.close()
 
     @property
     def is_alive(self) -> bool:
         """Whether the threads that do the work still run."""
-        return self.collector.is_alive and self.watch.is_alive
+        return self.collector.is_alive and self.watch.is_alive and self._recovery.is_alive
 
     def verify(self, token: str) -> Principal:
         """Whose token this is.
@@ -208,27 +224,18 @@ class Runtime:
             self.metrics.swaps.labels(fraud_type).inc()
             settle_heap()
 
+    def _on_breaker(self, state: BreakerState) -> None:
+        self.metrics.breaker.set(state)
+
+    def _on_recovery_step(self, outcomes: Mapping[str, int]) -> None:
+        self.metrics.journal.set(self.journal.count)
+        self.metrics.journal_size.set(self.journal.size_bytes)
+        for outcome, count in outcomes.items():
+            self.metrics.reconciled.labels(outcome).inc(count)
+
     # The scoring thread calls what follows.
 
-    def _score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
-        return self._own_scorer().score(requests)
-
     def _record(self, entries: Sequence[Sequence[AuditEntry]]) -> None:
+        if not self.breaker.is_closed:
+            raise ledger_away()
         self._own_scorer().record([entry for each in entries for entry in each])
-
-    def _own_scorer(self) -> Scorer:
-        """The scorer on the audit chain this process holds; the watch claims it."""
-        chain = self._lookout.chain
-        if chain is None:
-            raise not_yet_claimed()
-        if self._scorer is None or self._scorer[0] != chain:
-            if self._pool is None:
-                self._pool = ConnectionPool(
-                    self._url,
-                    size=1,
-                    statement_timeout_s=STATEMENT_TIMEOUT_S,
-                    role=self._lookout.role,
-                )
-            scorer = Scorer(self._pool, self.champions, clock_us, chain, self.rulesets)
-            self._scorer = chain, scorer
-        return self._scorer[1]

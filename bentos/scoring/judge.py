@@ -1,5 +1,6 @@
 """From features to decisions: the model, lists and rules, the policy, the reasons."""
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from fraud.domain.ruleset import Findings
 if TYPE_CHECKING:
     from bentos.scoring.scorer import Champions
 
+log = logging.getLogger("fraud.scoring")
+
 
 class Judge:
     """Decides on feature rows of one fraud type with one ruleset, and one model or none.
@@ -28,11 +31,17 @@ class Judge:
         fraud_type: whose events.
         model: the champion, or None where lists and rules must do.
         compiled: the ruleset.
+        lack: the reason given for a decision without a model.
     """
 
     def __init__(
-        self, fraud_type: FraudType, model: ScoringModel | None, compiled: CompiledRuleset
+        self,
+        fraud_type: FraudType,
+        model: ScoringModel | None,
+        compiled: CompiledRuleset,
+        lack: Reason = NO_MODEL_REASON,
     ) -> None:
+        self._lack = lack
         self._fraud_type = fraud_type
         self._model = model
         self._compiled = compiled
@@ -44,7 +53,26 @@ class Judge:
         self.policy_version = policy_version(self._thresholds)
 
     def decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
-        """A decision per event; `matrix` holds their features, shape (n, features)."""
+        """A decision per event; `matrix` holds their features, shape (n, features).
+
+        Raises:
+            ModelUnavailable: the model breaks on an event, and the type refuses to go without.
+        """
+        try:
+            return self._decide(events, matrix, now_us)
+        except Exception:
+            if self._model is None:
+                raise
+            if len(events) > 1:  # one event shall not take the model from its neighbours
+                each = (slice(place, place + 1) for place in range(len(events)))
+                return [self.decide(events[one], matrix[one], now_us)[0] for one in each]
+            log.exception("Model %s broke on an event", self.model_version)
+        if self._fraud_type.on_failure == "refuse":
+            raise ModelUnavailable(f"Model {self.model_version} broke.", remedy="Try again.")
+        without = Judge(self._fraud_type, None, self._compiled)
+        return without.decide(events, matrix, now_us)
+
+    def _decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
         if self._model is None:
             probabilities = [math.nan] * len(events)
         else:
@@ -89,7 +117,7 @@ class Judge:
         if level is RiskLevel.LOW:
             return reasons
         if self._model is None:
-            return (*reasons, NO_MODEL_REASON)
+            return (*reasons, self._lack)
         _, contributions = self._model.contributions(row)
         most = MAX_REASONS - len(reasons)
         features = self._fraud_type.features

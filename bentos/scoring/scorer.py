@@ -8,7 +8,7 @@ from typing import Protocol
 import psycopg2.errors
 from psycopg2.extensions import cursor as Cursor
 
-from bentos.scoring.judge import Judge, judge_of
+from bentos.scoring.judge import judge_of
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
@@ -16,6 +16,7 @@ from feature_store.state_table import StateRace, StoredState, load_states, save_
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
 from fraud.domain.event import Event
+from fraud.domain.features import Floats
 from fraud.ledger.audit import AuditEntry, append
 from fraud.ledger.decisions import (
     DecisionRecord,
@@ -68,6 +69,16 @@ class Champions(Protocol):
         """
 
 
+class Decider(Protocol):
+    """What decides on the events of one fraud type."""
+
+    def decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
+        """A decision per event; `matrix` holds their features, shape (n, features)."""
+
+
+Note = Callable[[ScoreRequest, Decision | FraudError], AuditEntry | None]
+
+
 class Scorer:
     """Decides on batches of events, one transaction per batch.
 
@@ -110,10 +121,26 @@ class Scorer:
             name: judge_of(type_layout(name).fraud_type, self._champions, self._rulesets)
             for name in {request.event.fraud_type for request in requests}
         }
+        return self.commit(requests, judges, scored)
+
+    def commit(
+        self, requests: Sequence[ScoreRequest], judges: Mapping[str, Decider], note: Note
+    ) -> list[Decision | FraudError]:
+        """Write what judges decide, in one transaction; `score` says the rest.
+
+        Args:
+            requests: the events.
+            judges: by fraud type.
+            note: makes the audit record of a request and its answer, or none.
+
+        Raises:
+            LedgerUnavailable: nothing was written.
+        """
         for attempt in range(ATTEMPTS):
             try:
                 with self._pool.transaction() as cursor:
-                    batch = _Batch(cursor, requests, self._now_us(), self._chain, _leap_us(attempt))
+                    now_us, leap_us = self._now_us(), _leap_us(attempt)
+                    batch = _Batch(cursor, requests, now_us, self._chain, leap_us, note)
                     return batch.run(judges)
             except RACES:
                 continue
@@ -143,14 +170,16 @@ class _Batch:
         now_us: int,
         chain: str,
         leap_us: int,
+        note: Note,
     ) -> None:
         self._cursor = cursor
         self._requests = requests
         self._now_us = now_us
         self._chain = chain
         self._leap_us = leap_us
+        self._note = note
 
-    def run(self, judges: Mapping[str, Judge]) -> list[Decision | FraudError]:
+    def run(self, judges: Mapping[str, Decider]) -> list[Decision | FraudError]:
         keys = [
             type_layout(request.event.fraud_type).keys(request.event) for request in self._requests
         ]
@@ -211,7 +240,7 @@ class _Batch:
         keys: Sequence[Mapping[str, str]],
         loaded: Mapping[str, StoredState],
         seqs: Mapping[int, int],
-        judges: Mapping[str, Judge],
+        judges: Mapping[str, Decider],
     ) -> tuple[list[DecisionRecord], dict[str, bytes]]:
         """The decisions on the fresh requests, and the states they leave."""
         records: dict[int, DecisionRecord] = {}
@@ -260,28 +289,8 @@ class _Batch:
         changed = {key: StoredState(states[key], seq) for key, seq in last_seq.items()}
         save_states(self._cursor, changed, loaded)
         insert_decisions(self._cursor, records)
-        append(self._cursor, self._chain, self._audit_entries(answers), self._now_us)
-
-    def _audit_entries(self, answers: Sequence[Decision | FraudError]) -> list[AuditEntry]:
-        entries = []
-        for request, answer in zip(self._requests, answers, strict=True):
-            detail: dict[str, object] = {"conflict": True}
-            if isinstance(answer, Decision):
-                detail = {"decision_id": answer.decision_id, "action": answer.recommended_action}
-                if answer.is_replayed:
-                    detail["replayed"] = True
-            entries.append(
-                AuditEntry(
-                    actor=request.actor,
-                    action="score",
-                    outcome="success" if isinstance(answer, Decision) else "failure",
-                    origin=request.origin,
-                    object_type="transaction",
-                    object_id=request.event.transaction_id,
-                    detail=detail,
-                )
-            )
-        return entries
+        notes = [self._note(*each) for each in zip(self._requests, answers, strict=True)]
+        append(self._cursor, self._chain, [n for n in notes if n is not None], self._now_us)
 
     def _answer(
         self,
@@ -291,11 +300,29 @@ class _Batch:
     ) -> Decision | FraudError:
         earlier = known.get(request.event.transaction_id)
         if earlier is not None:
-            return _again(request, earlier.body_digest, earlier.decision)
+            return repeated(request, earlier.body_digest, earlier.decision)
         record = decided[request.event.transaction_id]
         if record.event is request.event:
             return record.decision
-        return _again(request, record.body_digest, record.decision)
+        return repeated(request, record.body_digest, record.decision)
+
+
+def scored(request: ScoreRequest, answer: Decision | FraudError) -> AuditEntry:
+    """The audit record of a request and its answer."""
+    detail: dict[str, object] = {"conflict": True}
+    if isinstance(answer, Decision):
+        detail = {"decision_id": answer.decision_id, "action": answer.recommended_action}
+        if answer.is_replayed:
+            detail["replayed"] = True
+    return AuditEntry(
+        actor=request.actor,
+        action="score",
+        outcome="success" if isinstance(answer, Decision) else "failure",
+        origin=request.origin,
+        object_type="transaction",
+        object_id=request.event.transaction_id,
+        detail=detail,
+    )
 
 
 def _leap_us(attempt: int) -> int:
@@ -303,7 +330,8 @@ def _leap_us(attempt: int) -> int:
     return random.randrange(MOST_EVENTS * 4**attempt) if attempt else 0
 
 
-def _again(request: ScoreRequest, digest: bytes, decision: Decision) -> Decision | FraudError:
+def repeated(request: ScoreRequest, digest: bytes, decision: Decision) -> Decision | FraudError:
+    """The answer to a repetition: the first one again, or a conflict where the body differs."""
     if digest == request.body_digest:
         return replace(decision, is_replayed=True)
     return conflict(request.event)

@@ -14,6 +14,7 @@ FraudError
 |   +-- Overloaded           more requests wait than can be answered in time
 |   +-- RateLimited          this client asks more often than it may
 |   +-- LedgerUnavailable    the system of record does not answer
+|   +-- JournalUnavailable   what the ledger cannot take cannot be kept elsewhere either
 |   +-- StateUnavailable     states were written for other features and wait to be rebuilt
 |   +-- ModelUnavailable     no champion could be loaded
 +-- BundleError              a model bundle must not be served
@@ -121,6 +122,10 @@ class RateLimited(UnavailableError):
 
 class LedgerUnavailable(UnavailableError):
     """The system of record does not answer."""
+
+
+class JournalUnavailable(UnavailableError):
+    """The local journal is full, or its disk is: no decision could be kept."""
 
 
 class StateUnavailable(UnavailableError):

@@ -18,6 +18,14 @@ NO_MODEL_REASON = Reason(
     contribution=0.0,
 )
 
+NO_HISTORY_REASON = Reason(
+    code="HISTORY_UNAVAILABLE",
+    text="No history could be read, so a person should look.",
+    feature="",
+    value=0.0,
+    contribution=0.0,
+)
+
 
 def top_reasons(
     features: Sequence[Feature],

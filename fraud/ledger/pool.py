@@ -1,10 +1,12 @@
 """Raw psycopg2 connections for the scoring path: few, kept, and replaced when they break."""
 
+import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import psycopg2
@@ -27,6 +29,7 @@ class ConnectionPool:
         size: most connections open at once.
         wait_s: seconds a borrower waits for a free connection.
         statement_timeout_s: seconds after which the server ends a statement; 0 for never.
+        connect_timeout_s: seconds a new connection may take; libpq knows none below 2.
         role: role the sessions act as, e.g. the one that may only append to the audit log.
     """
 
@@ -37,15 +40,18 @@ class ConnectionPool:
         size: int = 4,
         wait_s: float = 5.0,
         statement_timeout_s: float = 0.0,
+        connect_timeout_s: int = 5,
         role: str | None = None,
     ) -> None:
         self.url = url
         self._wait_s = wait_s
+        self._connect_timeout_s = connect_timeout_s
         self._options = f"{UTC_SESSION} -c statement_timeout={round(statement_timeout_s * 1000)}"
         if role is not None:
             self._options += f" -c role={role}"
         self._free = threading.Semaphore(size)
         self._idle: list[Connection] = []
+        self._lent: dict[Connection, float] = {}
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -119,6 +125,22 @@ class ConnectionPool:
             time.sleep(0.01 * attempt)
             attempt += 1
 
+    def cut_off(self, after_s: float) -> None:
+        """Hang up on connections that were lent for longer; whoever waits for one is told.
+
+        A server that does not even answer with an error, such as one behind a network that
+        swallows packets, would otherwise keep its caller for as long as TCP has patience.
+        """
+        with self._lock:
+            since = time.monotonic() - after_s
+            for each in [lent for lent, lent_at in self._lent.items() if lent_at < since]:
+                del self._lent[each]
+                with (
+                    suppress(psycopg2.InterfaceError, OSError),  # it broke by itself meanwhile
+                    socket.socket(fileno=os.dup(each.fileno())) as line,
+                ):
+                    line.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close all idle connections; those still lent are closed as they come back."""
         with self._lock:
@@ -132,14 +154,21 @@ class ConnectionPool:
             with self._lock:
                 candidate = self._idle.pop() if self._idle else None
             if candidate is None:
-                return connect(self.url, options=self._options)
-            if _is_alive(candidate):
-                return candidate
-            candidate.close()
+                candidate = connect(
+                    self.url, timeout_s=self._connect_timeout_s, options=self._options
+                )
+            elif not _is_alive(candidate):
+                candidate.close()
+                continue
+            with self._lock:
+                self._lent[candidate] = time.monotonic()
+            return candidate
 
     def _give_back(self, lent: Connection | None) -> None:
         if lent is None:
             return
+        with self._lock:
+            self._lent.pop(lent, None)
         try:
             lent.rollback()  # no round trip where no transaction is open
         except psycopg2.Error:

@@ -1,5 +1,7 @@
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2.errors
 import pytest
@@ -205,3 +207,22 @@ def test_a_closed_pool_keeps_no_connection(ledger_url: str) -> None:
         pool.close()
         backend(cursor)
     assert lent.closed
+
+
+def test_a_server_that_neither_answers_nor_hangs_up_is_hung_up_on(pool: ConnectionPool) -> None:
+    with ThreadPoolExecutor() as executor:
+
+        def wait() -> None:
+            with pool.transaction() as cursor:
+                cursor.execute("SELECT pg_sleep(60)")
+
+        waiting = executor.submit(wait)
+        time.sleep(0.5)
+        pool.cut_off(after_s=30.0)  # it has time
+        assert not waiting.done()
+        pool.cut_off(after_s=0.1)
+        with pytest.raises(LedgerUnavailable):
+            waiting.result(timeout=5)
+    assert value(pool) == 0  # the pool goes on with another connection
+    pool.cut_off(after_s=0.0)  # nobody waits
+    assert value(pool) == 0

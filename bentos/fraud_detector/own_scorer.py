@@ -1,0 +1,106 @@
+"""Scorers that belong to one thread each, and what keeps those threads from waiting for ever."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
+from bentos.scoring.ruleset import Rulesets
+from bentos.scoring.scorer import Champions, Scorer
+from fraud.ledger.pool import ConnectionPool
+
+STATEMENT_TIMEOUT_S = 1.2
+CONNECT_TIMEOUT_S = 2
+"""The least that libpq knows."""
+
+HANG_UP_S = 1.5
+"""Seconds a transaction may take; what is left of the deadline is for the fallback."""
+
+
+class OwnScorer:
+    """Gives the scorer of one thread, on the audit chain this process holds.
+
+    Args:
+        url: address of the ledger.
+        lookout: claims the chain.
+        champions: models by fraud type.
+        rulesets: rulesets by fraud type.
+        clock_us: the time now, microseconds UTC.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        lookout: Lookout,
+        champions: Champions,
+        rulesets: Rulesets,
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._url = url
+        self._lookout = lookout
+        self._champions = champions
+        self._rulesets = rulesets
+        self._clock_us = clock_us
+        self._pool: ConnectionPool | None = None
+        self._scorer: tuple[str, Scorer] | None = None
+
+    def __call__(self) -> Scorer:
+        """The scorer.
+
+        Raises:
+            LedgerUnavailable: the ledger was never seen.
+        """
+        chain = self._lookout.chain
+        if chain is None:
+            raise not_yet_claimed()
+        if self._scorer is None or self._scorer[0] != chain:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._url,
+                    size=1,
+                    statement_timeout_s=STATEMENT_TIMEOUT_S,
+                    connect_timeout_s=CONNECT_TIMEOUT_S,
+                    role=self._lookout.role,
+                )
+            scorer = Scorer(self._pool, self._champions, self._clock_us, chain, self._rulesets)
+            self._scorer = chain, scorer
+        return self._scorer[1]
+
+    def hang_up(self, after_s: float) -> None:
+        """End a transaction that takes longer; its thread goes on with LedgerUnavailable."""
+        if self._pool is not None:
+            self._pool.cut_off(after_s)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+class Patience:
+    """Ends transactions with a ledger that neither answers nor hangs up.
+
+    Args:
+        scorers: whose transactions.
+        after_s: seconds one may take.
+    """
+
+    def __init__(self, scorers: Sequence[OwnScorer], after_s: float = HANG_UP_S) -> None:
+        self._scorers = scorers
+        self._after_s = after_s
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="patience", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._end.wait(0.1):
+            for each in self._scorers:
+                each.hang_up(self._after_s)
