@@ -8,9 +8,10 @@ whole, so a rerun cannot double a row. Rows of a day are sorted by their observa
 """
 
 import datetime as dt
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -217,13 +218,33 @@ class Lake:
         except_days: Container[dt.date] = (),
     ) -> pd.DataFrame:
         """The events that have one of these ids, but those of some days; sorted by `seq`."""
-        schema = arrow_schema(fraud_type, "events")
         days = [day for day in self.days(fraud_type) if day not in except_days]
+        return self._filtered(
+            fraud_type, days, lambda table: pc.is_in(table["transaction_id"], transaction_ids)
+        )
+
+    def related(
+        self, fraud_type: FraudType, values: Mapping[str, pa.StringArray], last: dt.date
+    ) -> pd.DataFrame:
+        """The events up to a day that have one of these values in its field; sorted by `seq`."""
+
+        def is_related(table: Any) -> Any:
+            hits = [pc.is_in(table[field], wanted) for field, wanted in values.items()]
+            return reduce(pc.or_, hits)
+
+        days = self.days_between(fraud_type, "events", last=last)
+        return self._filtered(fraud_type, days, is_related)
+
+    def _filtered(
+        self, fraud_type: FraudType, days: list[dt.date], keep: Callable[[Any], Any]
+    ) -> pd.DataFrame:
+        """The events of some days that a mask keeps; few days are in memory at a time."""
+        schema = arrow_schema(fraud_type, "events")
         found = []
         for start in range(0, len(days), _DAYS_AT_A_TIME):
             block = days[start : start + _DAYS_AT_A_TIME]
             table = pa.concat_tables(self._tables(fraud_type, "events", block, schema.names))
-            found.append(table.filter(pc.is_in(table["transaction_id"], transaction_ids)))
+            found.append(table.filter(keep(table)))
         return from_arrow(pa.concat_tables(found) if found else schema.empty_table())
 
     def _path(self, fraud_type: FraudType, stream: Stream, day: dt.date) -> str:

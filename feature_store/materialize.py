@@ -37,6 +37,11 @@ from feature_store.tail import (
 from fraud.domain.event import text_id
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.windows import DAY_US
+from fraud.ledger.materialisations import (
+    Materialisation,
+    begin_materialisation,
+    end_materialisation,
+)
 from fraud.ledger.pool import ConnectionPool
 
 CHUNK = 2_000
@@ -88,6 +93,7 @@ def materialize(
     with pool.transaction() as cursor:
         read_until = cut(cursor, fraud_type)
     with pool.transaction() as cursor:
+        number = begin_materialisation(cursor, fraud_type.name, _begun(events, labels, read_until))
         tail = tail_events(cursor, fraud_type, _whole_days(events), read_until)
         newer_labels = tail_labels(cursor, fraud_type, _whole_days(labels), read_until)
     history, transaction_ids = _history(fraud_type, events, labels, tail, newer_labels)
@@ -103,6 +109,8 @@ def materialize(
                 if len(pending) > CHUNKS_WAITING:
                     size += pending.popleft().result()
             size += sum(each.result() for each in pending)
+    with pool.transaction() as cursor:
+        end_materialisation(cursor, number, cut(cursor, fraud_type).last_event_id)
     progress(len(layout.entities), len(layout.entities))
     return MaterializeReport(history.size, len(history.label_seq), written, size)
 
@@ -117,6 +125,24 @@ def _no_collecting() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _begun(events: pd.DataFrame, labels: pd.DataFrame, read_until: Cut) -> Materialisation:
+    """What the states are about to be rebuilt from."""
+    first_event, first_label = (
+        int(log["seq"].min()) if len(log) else 0 for log in (events, labels)
+    )
+    last_event, last_label = (int(log["seq"].max()) if len(log) else 0 for log in (events, labels))
+    return Materialisation(
+        first_event_seq=first_event,
+        last_event_seq=last_event,
+        first_label_seq=first_label,
+        last_label_seq=last_label,
+        ledger_events_after=_whole_days(events),
+        ledger_labels_after=_whole_days(labels),
+        last_event_id=read_until.last_event_id,
+        last_label_id=read_until.last_label_id,
+    )
 
 
 def _whole_days(frame: pd.DataFrame) -> int:

@@ -1,7 +1,7 @@
 """What the service decided and learned after the lake was complete, from the ledger."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -21,6 +21,17 @@ WHERE t.fraud_type = %s AND t.seq > %s AND t.id <= %s ORDER BY t.seq
 _LABELS = """
 SELECT transaction_id, is_fraud, reported_at, source, seq FROM labels
 WHERE fraud_type = %s AND seq > %s AND id <= %s AND is_fraud ORDER BY seq
+"""
+
+_RELATED = f"""
+SELECT {_COLUMNS}, t.fields, t.id FROM transactions t
+WHERE t.fraud_type = %s AND t.seq <= %s AND ({{is_related}}) ORDER BY t.seq
+"""
+
+_LABELS_OF = """
+SELECT transaction_id, is_fraud, reported_at, source, seq, id FROM labels
+WHERE fraud_type = %s AND seq < %s AND is_fraud AND transaction_id = ANY(%s::varchar[])
+ORDER BY seq
 """
 
 _KNOWN = f"SELECT {_COLUMNS}, t.fields FROM transactions t WHERE t.transaction_id = ANY(%s)"
@@ -48,6 +59,8 @@ WHERE l.id > %s AND t.fraud_type = %s AND l.is_fraud AND l.seq > t.seq AND {{key
     )
 ORDER BY l.seq
 """
+
+_LABEL_NAMES = ("transaction_id", "is_fraud", "reported_at", "source", "seq")
 
 _FOREVER = 2**63 - 1
 
@@ -106,6 +119,34 @@ def known_events(
     return {each.event.transaction_id: each for each in found}
 
 
+def related_events(
+    cursor: Cursor, fraud_type: FraudType, values: Mapping[str, Sequence[str]], last_seq: int
+) -> tuple[pd.DataFrame, list[int]]:
+    """The events up to a number that have one of these values in its field, and their row ids.
+
+    Returns:
+        A canonical frame in observation order, and each row's id in `transactions`.
+    """
+    is_related = " OR ".join(["t.fields ->> %s = ANY(%s)"] * len(values))
+    given = [part for field, wanted in values.items() for part in (field, list(wanted))]
+    cursor.execute(_RELATED.format(is_related=is_related), (fraud_type.name, last_seq, *given))
+    found, ids = [], []
+    for *row, row_id in cursor:
+        found.append(_event(fraud_type, row))
+        ids.append(row_id)
+    return events_frame(fraud_type, found), ids
+
+
+def related_labels(
+    cursor: Cursor, fraud_type: FraudType, transaction_ids: Sequence[str], last_seq: int
+) -> tuple[pd.DataFrame, list[int]]:
+    """The fraud labels of some events, told before a number; see `related_events`."""
+    cursor.execute(_LABELS_OF, (fraud_type.name, last_seq, list(transaction_ids)))
+    rows = cursor.fetchall()
+    named = [dict(zip(_LABEL_NAMES, row[:-1], strict=True)) for row in rows]
+    return _frame(empty_frame(fraud_type, "labels"), named), [row[-1] for row in rows]
+
+
 def entity_additions(
     cursor: Cursor, fraud_type: FraudType, entity: Entity, keys: Iterable[str], since: Cut
 ) -> list[TailEvent | TailLabel]:
@@ -155,8 +196,7 @@ def tail_labels(
     """Canonical frame of the fraud labels the ledger observed after `after_seq`, up to a cut."""
     last_id = (until or Cut()).last_label_id
     cursor.execute(_LABELS, (fraud_type.name, after_seq, last_id))
-    names = ("transaction_id", "is_fraud", "reported_at", "source", "seq")
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    rows = [dict(zip(_LABEL_NAMES, row, strict=True)) for row in cursor]
     return _frame(empty_frame(fraud_type, "labels"), rows)
 
 

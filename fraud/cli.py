@@ -1,6 +1,8 @@
 """The console script `fraud`: the front door, which opens upper rooms inside its commands."""
 
 import datetime as dt
+import json
+import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fraud.domain.errors import SettingsError
-from fraud.failure import clear_errors
+from fraud.failure import FAILED, clear_errors
 from fraud.settings import load_settings
 from fraud.token_commands import keys_app, token_app
 
@@ -177,6 +179,45 @@ def verify_audit(
         f"{len(trusted):,} anchors, {report.found:,} findings"
     )
     raise typer.Exit(1 if report.found else 0)
+
+
+@app.command()
+def replay(
+    decision_id: Annotated[str | None, typer.Argument(help="A single decision.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many, at random.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Which ones.", show_default="another each time")
+    ] = None,
+    fraud_type: Annotated[
+        str | None,
+        typer.Option("--fraud-type", help="Of this type only.", show_default="all of them"),
+    ] = None,
+) -> None:
+    """Compute decisions again from the log and compare; exit code 1 if anything differs.
+
+    Exit code 2 means that nothing differs, but that some of it could not be computed again.
+    """
+    with clear_errors():
+        from bentos.scoring.replay_report import print_replay, print_sample
+        from bentos.scoring.replaying import a_sample, open_archive, replay_decisions, this_one
+
+        if (decision_id is None) == (sample is None):
+            raise SettingsError(
+                "Name either one decision or the size of a sample.",
+                remedy="fraud replay DECISION_ID, or: fraud replay --sample 1000",
+            )
+        seed = secrets.randbelow(2**31) if seed is None else seed
+        choice = a_sample(sample, seed, fraud_type) if sample else this_one(decision_id or "")
+        with open_archive(load_settings()) as archive:
+            replays = replay_decisions(archive, choice)
+        if sample:
+            summary = print_sample(Console(), replays)
+            typer.echo(json.dumps(summary | {"seed": seed}))
+        else:
+            print_replay(Console(), replays[0])
+    if any(each.differences for each in replays):
+        raise typer.Exit(1)
+    raise typer.Exit(0 if all(each.is_identical for each in replays) else FAILED)
 
 
 @features_app.command("list")

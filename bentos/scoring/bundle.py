@@ -31,6 +31,7 @@ __all__ = [
     "Manifest",
     "check_schema",
     "read_bundle",
+    "read_signed_bundle",
     "write_bundle",
 ]
 
@@ -117,8 +118,19 @@ def read_bundle(folder: Path, public_key_pem: bytes, fraud_type: FraudType) -> B
         fraud_type: the running declaration it must have been built for.
 
     Raises:
+        BundleError: see `read_signed_bundle`; or it was built for other features.
+    """
+    bundle = read_signed_bundle(folder, public_key_pem)
+    check_schema(bundle.manifest, fraud_type)
+    return bundle
+
+
+def read_signed_bundle(folder: Path, public_key_pem: bytes) -> Bundle:
+    """Reads a bundle and proves that it is what was signed, whatever features it was built for.
+
+    Raises:
         BundleError: a file is missing or too large, the signature or the graph's digest does
-            not hold, the manifest cannot be understood, or it was built for other features.
+            not hold, or the manifest cannot be understood.
     """
     folder = Path(folder)
     content = _read(folder, MANIFEST_FILE)
@@ -136,7 +148,6 @@ def read_bundle(folder: Path, public_key_pem: bytes, fraud_type: FraudType) -> B
             f"{manifest.onnx_sha256[:12]}.",
             remedy=f"The graph was altered or damaged. {RESTORE}",
         )
-    check_schema(manifest, fraud_type)
     return Bundle(manifest, onnx_bytes, hashlib.sha256(content).hexdigest())
 
 

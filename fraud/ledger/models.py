@@ -133,6 +133,19 @@ def current_deployment(cursor: Cursor, fraud_type: str) -> Deployment | None:
     return _deployment(rows[0]) if rows else None
 
 
+def deployment_of(cursor: Cursor, fraud_type: str, model_version: str) -> Deployment | None:
+    """The last deployment of a model, whether it serves or not; None if there was none."""
+    cursor.execute(
+        f"""
+        SELECT {_COLUMNS} FROM deployments WHERE fraud_type = %s AND model_version = %s
+        ORDER BY id DESC LIMIT 1
+        """,
+        (fraud_type, model_version),
+    )
+    rows = cursor.fetchall()
+    return _deployment(rows[0]) if rows else None
+
+
 def deployments(cursor: Cursor, fraud_type: str, *, limit: int = 100) -> list[Deployment]:
     """What was deployed for a fraud type, newest first."""
     cursor.execute(

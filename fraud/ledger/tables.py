@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
+import fraud.ledger.materialisations
 import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metadata
 from fraud.ledger.columns import (
     EMPTY_LIST,
