@@ -129,10 +129,8 @@ def _no_collecting() -> Iterator[None]:
 
 def _begun(events: pd.DataFrame, labels: pd.DataFrame, read_until: Cut) -> Materialisation:
     """What the states are about to be rebuilt from."""
-    first_event, first_label = (
-        int(log["seq"].min()) if len(log) else 0 for log in (events, labels)
-    )
-    last_event, last_label = (int(log["seq"].max()) if len(log) else 0 for log in (events, labels))
+    first_event, last_event = _span(events)
+    first_label, last_label = _span(labels)
     return Materialisation(
         first_event_seq=first_event,
         last_event_seq=last_event,
@@ -143,6 +141,11 @@ def _begun(events: pd.DataFrame, labels: pd.DataFrame, read_until: Cut) -> Mater
         last_event_id=read_until.last_event_id,
         last_label_id=read_until.last_label_id,
     )
+
+
+def _span(frame: pd.DataFrame) -> tuple[int, int]:
+    """The first and the last observation number of a log."""
+    return (int(frame["seq"].min()), int(frame["seq"].max())) if len(frame) else (0, 0)
 
 
 def _whole_days(frame: pd.DataFrame) -> int:

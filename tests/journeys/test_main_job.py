@@ -138,6 +138,15 @@ def test_served_features_equal_what_training_would_compute(
         assert [CREDIT_CARD.feature_names[place] for place in differing] == []
 
 
+def test_what_was_decided_is_replayed_exactly(platform: Platform, api: httpx.Client) -> None:
+    for number in range(20):
+        body = a_payment(amount=5.0 + number, user_id=f"USER_{number % 4 + 1:06}")
+        assert api.post("/predict", json=body).status_code == 200
+    outcome = json.loads(platform.fraud("replay", "--sample", "1000").splitlines()[-1])
+    assert outcome["replayed"] >= 20
+    assert outcome["identical"] == outcome["replayed"]
+
+
 def test_four_comparable_models_were_trained_and_one_is_champion(platform: Platform) -> None:
     client = MlflowClient(platform.settings.mlflow_tracking_uri)
     experiment = client.get_experiment_by_name("fraud/credit_card")
