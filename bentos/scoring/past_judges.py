@@ -12,6 +12,7 @@ from fraud.domain.errors import BundleError, FraudError, NotFound
 from fraud.domain.features import Feature
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.policy import Thresholds
+from fraud.domain.reasons import NO_HISTORY_REASON, NO_MODEL_REASON
 from fraud.domain.ruleset import Ruleset, built_in
 from fraud.ledger.models import deployment_of, feature_names
 from fraud.ledger.policies import policy
@@ -66,7 +67,8 @@ class PastJudges:
                 f"Model {name} has feature schema {model.manifest.schema_hash}, its decision "
                 f"{recorded.schema_hash}."
             )
-        return Judge(kind, model, self._ruleset(kind, recorded))
+        lack = NO_HISTORY_REASON if recorded.was_journalled else NO_MODEL_REASON
+        return Judge(kind, model, self._ruleset(kind, recorded), lack)
 
     def kind(self, recorded: RecordedDecision) -> FraudType:
         """The fraud type of a decision, with the features it had then.

@@ -1,5 +1,6 @@
 """A decision made again, and what of it differs from the one on record."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -98,6 +99,8 @@ def in_decision(
     """
     before = recorded.decision
     matrix = np.frombuffer(features, "<f8").reshape(1, -1)
+    if recorded.was_journalled:
+        matrix = np.full_like(matrix, math.nan)  # as `Fallback` decides
     after = judge.decide([recorded.event], matrix, before.scored_at_us)[0]
     yield from _in_parts(before, after)
     yield from _in_reasons(before.reasons, after.reasons, with_texts)

@@ -103,10 +103,9 @@ def _replayed(
         obstacles.append(NOT_IN_LOG if is_ours else _other_features(recorded, kind))
     try:
         judge = judges.judge(recorded)
+        differences += in_decision(recorded, judge, seen, with_texts=is_ours)
     except FraudError as error:
         obstacles.append(str(error))
-    else:
-        differences += in_decision(recorded, judge, seen, with_texts=is_ours)
     return Replay(recorded, tuple(differences), tuple(obstacles))
 
 

@@ -27,6 +27,7 @@ class RecordedDecision:
         noted_action: likewise.
         schema_hash: names the features.
         feature_values: little-endian float64, in the order of that schema.
+        was_journalled: decided while the ledger was away, without a look at any feature.
     """
 
     number: int
@@ -39,6 +40,7 @@ class RecordedDecision:
     noted_action: str | None
     schema_hash: str
     feature_values: bytes
+    was_journalled: bool = False
 
 
 def sampled_decisions(
@@ -73,7 +75,12 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
         """
         SELECT d.transaction_id, t.id, t.fraud_type, t.event_time, t.amount_minor, t.fields, t.seq,
             d.action, t.fraud_probability, t.risk_level, t.recommended_action, d.schema_hash,
-            d.feature_values
+            d.feature_values, d.degraded AND EXISTS (
+                SELECT FROM audit_log a
+                WHERE a.object_type = 'transaction' AND a.object_id = d.transaction_id
+                    AND a.outcome = 'success' AND a.detail ->> 'reconciled' = 'true'
+                    AND a.detail ->> 'decision_id' = d.decision_id::text
+            )
         FROM decisions d JOIN transactions t USING (transaction_id)
         WHERE d.decision_id = ANY(%s::uuid[]) ORDER BY t.id
         """,
@@ -96,6 +103,7 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
             noted_action=row[10],
             schema_hash=row[11],
             feature_values=bytes(row[12]),
+            was_journalled=row[13],
         )
         for row in rows
     ]

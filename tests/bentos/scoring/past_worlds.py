@@ -8,9 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from bentos.scoring.bundle import Bundle, read_signed_bundle, write_bundle
+from bentos.scoring.continuity import Fallback
+from bentos.scoring.journal import Journal
 from bentos.scoring.labeller import Labeller
 from bentos.scoring.manifest import Calibration
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.reconciliation import reconcile
 from bentos.scoring.replaying import Archive
 from bentos.scoring.ruleset import CompiledRuleset
 from bentos.scoring.scorer import Scorer, ScoreRequest
@@ -18,6 +21,7 @@ from bentos.scoring.signing import new_signing_keys
 from feature_store.lake import Lake
 from feature_store.materialize import materialize
 from fraud.domain.decision import Decision
+from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.label import Label
 from fraud.domain.policy import Thresholds
 from fraud.domain.rules import RiskLevel
@@ -130,6 +134,18 @@ class Past:
                 batch = [self._request(late_us) for _ in range(min(3, count - len(decisions)))]
                 decisions += scorer.score(batch)  # type: ignore[arg-type]
         return decisions
+
+    def score_without_ledger(self, count: int) -> None:
+        """Decide while the ledger is away; it is told afterwards."""
+        journal = Journal(self.folder / "journal", 10**6)
+        rulesets = LedgerRulesets(self.pool)
+        fallback = Fallback({KIND: CREDIT_CARD}, rulesets, journal, self.clock)
+        fallback.answer([self._request(0) for _ in range(count)], LedgerUnavailable("away"))
+        with self._chain("recovery") as chain:
+            scorer = Scorer(self.pool, OneModel(self.model), self.clock, chain, rulesets)
+            entries = journal.first(count)
+            assert reconcile(scorer, entries)["written"] == count
+        journal.remove(each.transaction_id for each in entries)
 
     def _request(self, late_us: int) -> ScoreRequest:
         self.scored += 1

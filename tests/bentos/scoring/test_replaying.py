@@ -120,6 +120,23 @@ def test_decisions_made_while_states_are_being_rebuilt(past: Past) -> None:
     assert told(replays) == []
 
 
+def test_decisions_made_while_the_ledger_was_away(past: Past) -> None:
+    """They looked at no history; what was stored with them is what they found on their return."""
+    past.promote("m1", 0.9)
+    past.activate_rule("SEEN", "user_count_30d > 1.0")
+    for merchant in "XYZ":
+        past.put_on_list("bad", merchant)
+    past.score(12, step_us=HOUR)
+    past.score_without_ledger(9)
+    past.score(3)
+    replays = replayed(past)
+    assert told(replays) == []
+    away = [each.recorded for each in replays if each.recorded.was_journalled]
+    assert len(away) == 9
+    assert {"DENY_LIST"} == {code for each in away for code in each.decision.rules}
+    assert "SEEN" in replays[-1].recorded.decision.rules
+
+
 @pytest.fixture
 def victim(past: Past) -> str:
     """A decision with reasons, and others about the same people before and after it."""
