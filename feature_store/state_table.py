@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from fraud.ledger.statement import Cursor, Statement
 
@@ -11,23 +12,32 @@ _LOAD = Statement(
     "SELECT key, state, last_seq FROM entity_state WHERE key = ANY($1) ORDER BY key FOR UPDATE",
 )
 
+_NEW_TYPES = ("text[]", "bytea", "int[]", "int[]", "bigint[]")
+
+_NEW = """
+    SELECT key, substring($2 FROM start FOR size) AS state, last_seq
+    FROM unnest($1, $3, $4, $5) AS one (key, start, size, last_seq)
+"""
+"""States as one value with places: the server reads every character of an array's elements
+twice, of a single value once."""
+
 _UPDATE = Statement(
     "update_states",
-    ("text[]", "bytea[]", "bigint[]"),
-    """
+    _NEW_TYPES,
+    f"""
     UPDATE entity_state AS kept SET state = new.state, last_seq = new.last_seq
-    FROM unnest($1, $2, $3) AS new (key, state, last_seq)
+    FROM ({_NEW}) AS new
     WHERE kept.key = new.key
     """,
 )
 
 _INSERT = Statement(
     "insert_states",
-    ("text[]", "bytea[]", "bigint[]"),
-    """
+    _NEW_TYPES,
+    f"""
     INSERT INTO entity_state (key, fraud_type, state, last_seq)
     SELECT new.key, split_part(new.key, ' ', 1), new.state, new.last_seq
-    FROM unnest($1, $2, $3) AS new (key, state, last_seq)
+    FROM ({_NEW}) AS new
     ORDER BY new.key
     ON CONFLICT (key) DO NOTHING
     RETURNING 1
@@ -78,17 +88,21 @@ def save_states(cursor: Cursor, states: Mapping[str, StoredState], loaded: Conta
             raise StateRace
 
 
-def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[str, str, str]:
-    """Keys, states and numbers as array literals.
+def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[str, ...]:
+    """Keys, states and numbers as literals, see `_NEW`.
 
-    The server reads a literal in one go; of the `ARRAY[...]` that lists become it would parse
-    and plan every element as an expression.
+    The server reads an array's literal in one go; of the `ARRAY[...]` that lists become it
+    would parse and plan every element as an expression.
     """
-    return (
-        _texts(keys),
-        "{" + ",".join([f'"\\\\x{states[key].state.hex()}"' for key in keys]) + "}",
-        "{" + ",".join([str(states[key].last_seq) for key in keys]) + "}",
-    )
+    parts = [states[key].state for key in keys]
+    sizes = [len(part) for part in parts]
+    starts = accumulate(sizes[:-1], initial=1)
+    numbers = [states[key].last_seq for key in keys]
+    return (_texts(keys), f"\\x{b''.join(parts).hex()}", *map(_integers, (starts, sizes, numbers)))
+
+
+def _integers(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _texts(values: list[str]) -> str:
