@@ -5,6 +5,8 @@
 
 The url is any that fsspec understands. A day is one file that is only ever replaced as a
 whole, so a rerun cannot double a row. Rows of a day are sorted by their observation number.
+Beside the canonical columns, each row says when it was first written: a day may gain rows long
+after it was over, and only this tells who could have read them.
 """
 
 import datetime as dt
@@ -34,6 +36,10 @@ Stream = Literal["events", "labels"]
 
 PARTITION = {"events": "observed_date", "labels": "reported_date"}
 MOMENT = {"events": "observed_at", "labels": "reported_at"}
+IDENTITY = {"events": ["transaction_id"], "labels": ["transaction_id", "source", "reported_at"]}
+WRITTEN_AT = "written_at"
+"""Column of the files: when a row was first written; null in files older than the column."""
+
 _FILE = "part-0.parquet"
 _READERS = 4
 PIECE = 65_536
@@ -220,30 +226,43 @@ class Lake:
         """The events that have one of these ids, but those of some days; sorted by `seq`."""
         days = [day for day in self.days(fraud_type) if day not in except_days]
         return self._filtered(
-            fraud_type, days, lambda table: pc.is_in(table["transaction_id"], transaction_ids)
+            fraud_type,
+            "events",
+            arrow_schema(fraud_type, "events"),
+            days,
+            lambda table: pc.is_in(table["transaction_id"], transaction_ids),
         )
 
     def related(
-        self, fraud_type: FraudType, values: Mapping[str, pa.StringArray], last: dt.date
+        self, fraud_type: FraudType, stream: Stream, values: Mapping[str, pa.Array], last: dt.date
     ) -> pd.DataFrame:
-        """The events up to a day that have one of these values in its field; sorted by `seq`."""
+        """The rows up to a day that have one of these values in its field, sorted by `seq`.
+
+        They carry `written_at` as well: when each was first written; null if unknown.
+        """
 
         def is_related(table: Any) -> Any:
             hits = [pc.is_in(table[field], wanted) for field, wanted in values.items()]
             return reduce(pc.or_, hits)
 
-        days = self.days_between(fraud_type, "events", last=last)
-        return self._filtered(fraud_type, days, is_related)
+        days = self.days_between(fraud_type, stream, last=last)
+        return self._filtered(
+            fraud_type, stream, _file_schema(fraud_type, stream), days, is_related
+        )
 
     def _filtered(
-        self, fraud_type: FraudType, days: list[dt.date], keep: Callable[[Any], Any]
+        self,
+        fraud_type: FraudType,
+        stream: Stream,
+        schema: Any,
+        days: list[dt.date],
+        keep: Callable[[Any], Any],
     ) -> pd.DataFrame:
-        """The events of some days that a mask keeps; few days are in memory at a time."""
-        schema = arrow_schema(fraud_type, "events")
+        """The rows of some days that a mask keeps; few days are in memory at a time."""
         found = []
         for start in range(0, len(days), _DAYS_AT_A_TIME):
             block = days[start : start + _DAYS_AT_A_TIME]
-            table = pa.concat_tables(self._tables(fraud_type, "events", block, schema.names))
+            table = pa.concat_tables(self._tables(fraud_type, stream, block, schema.names))
             found.append(table.filter(keep(table)))
         return from_arrow(pa.concat_tables(found) if found else schema.empty_table())
 
@@ -269,8 +288,25 @@ class Lake:
         seq = given.to_numpy(np.int64, na_value=0)
         seq[~has_seq] = number_observations(observed.astype(np.int64)[~has_seq], day, taken)
         frame = frame.assign(seq=seq).sort_values("seq")
-        self._replace(self._path(fraud_type, stream, day), to_arrow(fraud_type, stream, frame))
+        table = to_arrow(fraud_type, stream, frame)
+        written = self._first_written(fraud_type, stream, day, table)
+        self._replace(self._path(fraud_type, stream, day), table.append_column(WRITTEN_AT, written))
         return len(frame)
+
+    def _first_written(
+        self, fraud_type: FraudType, stream: Stream, day: dt.date, table: Any
+    ) -> Any:
+        """When each row was first written: now, unless the day's file has it already."""
+        keys = IDENTITY[stream]
+        days = [day] if self._fs.exists(self._path(fraud_type, stream, day)) else []
+        schema = _file_schema(fraud_type, stream)
+        names = [*keys, WRITTEN_AT]
+        earlier = self._tables(fraud_type, stream, days, names) or [schema.empty_table()]
+        known = from_arrow(earlier[0].select(names)).drop_duplicates(keys)
+        rows = from_arrow(table.select(keys)).merge(known, "left", keys, indicator="found")
+        is_new = (rows["found"] == "left_only").to_numpy(bool)
+        now = pa.scalar(dt.datetime.now(dt.UTC), schema.field(WRITTEN_AT).type)
+        return pc.if_else(pa.array(is_new), now, pa.array(rows[WRITTEN_AT], now.type))
 
     def _replace(self, path: str, table: Any) -> None:
         with replacing(self._fs, path) as sink:
@@ -296,7 +332,7 @@ class Lake:
     def _tables(
         self, fraud_type: FraudType, stream: Stream, days: list[dt.date], columns: Sequence[str]
     ) -> list[Any]:
-        schema = arrow_schema(fraud_type, stream)
+        schema = _file_schema(fraud_type, stream)
 
         def read(day: dt.date) -> Any:
             with self._fs.open(self._path(fraud_type, stream, day), "rb") as source:
@@ -306,6 +342,13 @@ class Lake:
 
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(read, days))
+
+
+def _file_schema(fraud_type: FraudType, stream: Stream) -> Any:
+    """The columns of a file: the canonical ones, and when each row was first written."""
+    return arrow_schema(fraud_type, stream).append(
+        pa.field(WRITTEN_AT, pa.timestamp("us", tz="UTC"))
+    )
 
 
 def _conformed(table: Any, schema: Any, columns: Sequence[str]) -> Any:

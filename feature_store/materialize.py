@@ -7,6 +7,7 @@ back. A run can be killed and repeated: every chunk is a transaction of its own,
 ends in the same bytes.
 """
 
+import datetime as dt
 import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -140,6 +141,7 @@ def _begun(events: pd.DataFrame, labels: pd.DataFrame, read_until: Cut) -> Mater
         ledger_labels_after=_whole_days(labels),
         last_event_id=read_until.last_event_id,
         last_label_id=read_until.last_label_id,
+        started_at=dt.datetime.now(dt.UTC),  # the clock that the lake is written by
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from psycopg2.extensions import cursor as Cursor
 
-from feature_store.lake import Lake
+from feature_store.lake import WRITTEN_AT, Lake
 from feature_store.offline import feature_matrix
 from feature_store.tail import related_events, related_labels
 from fraud.domain.fraud_type import FraudType
@@ -83,13 +83,13 @@ def _read(
     events, event_ids = related_events(cursor, fraud_type, values, last_seq)
     arrays = {field: pa.array(each, pa.string()) for field, each in values.items()}
     last_day = dt.date(1970, 1, 1) + dt.timedelta(days=last_seq // DAY_US)
-    lake_events = lake.related(fraud_type, arrays, last_day)
+    lake_events = lake.related(fraud_type, "events", arrays, last_day)
     ids = pd.concat([events["transaction_id"], lake_events["transaction_id"]]).unique()
     labels, label_ids = related_labels(cursor, fraud_type, ids.tolist(), last_seq)
-    lake_labels = lake.labels(fraud_type, last=last_day)
+    about = {"transaction_id": pa.array(ids, pa.string())}
     return _Log(
         lake_events,
-        lake_labels[lake_labels["transaction_id"].isin(ids).to_numpy(bool)],
+        lake.related(fraud_type, "labels", about, last_day),
         events,
         np.array(event_ids, np.int64),
         labels,
@@ -112,12 +112,12 @@ def _visible(log: _Log, seen: Materialisation | None) -> tuple[pd.DataFrame, pd.
     """Events in observation order, and labels, that states held after a rebuild."""
     if seen is None:
         return log.events, log.labels
-    lake_events = log.lake_events[
-        log.lake_events["seq"].between(seen.first_event_seq, seen.last_event_seq)
-    ]
-    lake_labels = log.lake_labels[
-        log.lake_labels["seq"].between(seen.first_label_seq, seen.last_label_seq)
-    ]
+    lake_events = _there_by(
+        seen.started_at, log.lake_events, seen.first_event_seq, seen.last_event_seq
+    )
+    lake_labels = _there_by(
+        seen.started_at, log.lake_labels, seen.first_label_seq, seen.last_label_seq
+    )
     events = log.events[
         (log.events["seq"].to_numpy() > seen.ledger_events_after)
         | (log.event_ids > seen.last_event_id)
@@ -133,6 +133,12 @@ def _visible(log: _Log, seen: Materialisation | None) -> tuple[pd.DataFrame, pd.
         events.sort_values("seq", kind="stable", ignore_index=True),
         _joined(labels, lake_labels).drop_duplicates(LABEL_KEY),
     )
+
+
+def _there_by(moment: dt.datetime, rows: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
+    """Rows of a span of the lake that were written before a moment."""
+    is_there = rows[WRITTEN_AT].isna() | (rows[WRITTEN_AT] <= moment)
+    return rows[is_there & rows["seq"].between(first, last)].drop(columns=WRITTEN_AT)
 
 
 def _joined(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Between two rebuilds the states see what the ledger itself takes in. So these re
 what any decision could have seen: without them a log that grew since could not tell.
 """
 
+import datetime as dt
 from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Column, Index, Table, text
@@ -56,12 +57,13 @@ class Materialisation:
     ledger_labels_after: int
     last_event_id: int
     last_label_id: int
+    started_at: dt.datetime
     done_event_id: int | None = None
 
 
 _COLUMNS = """
     first_event_seq, last_event_seq, first_label_seq, last_label_seq, ledger_events_after,
-    ledger_labels_after, last_event_id, last_label_id
+    ledger_labels_after, last_event_id, last_label_id, started_at
 """
 
 
@@ -70,14 +72,14 @@ def begin_materialisation(cursor: Cursor, fraud_type: str, begun: Materialisatio
     cursor.execute(
         f"""
         INSERT INTO materialisations (fraud_type, {_COLUMNS})
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
         """,
         (
             fraud_type,
             *(begun.first_event_seq, begun.last_event_seq),
             *(begun.first_label_seq, begun.last_label_seq),
             *(begun.ledger_events_after, begun.ledger_labels_after),
-            *(begun.last_event_id, begun.last_label_id),
+            *(begun.last_event_id, begun.last_label_id, begun.started_at),
         ),
     )
     number: int = cursor.fetchall()[0][0]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +74,21 @@ def test_writing_a_day_again_replaces_it(lake: Lake) -> None:
     lake.write_events(CREDIT_CARD, NEXT, events([f"{NEXT}T08:00:00"], ["other"]))
     lake.write_events(CREDIT_CARD, DAY, events(["12:00:00"], ["fresh"]))
     assert lake.events(CREDIT_CARD)["transaction_id"].tolist() == ["fresh", "other"]
+
+
+def test_a_row_keeps_the_time_it_was_first_written(lake: Lake) -> None:
+    def written() -> dict[str, pd.Timestamp]:
+        rows = lake.related(CREDIT_CARD, "events", {"user_id": pa.array(["u1"])}, NEXT)
+        return dict(zip(rows["transaction_id"], rows["written_at"], strict=True))
+
+    lake.write_events(CREDIT_CARD, DAY, events(["10:00", "11:00"], ["a", "b"]))
+    first = written()
+    lake.append(CREDIT_CARD, "events", events(["09:00"], ["late"]))
+    lake.append(CREDIT_CARD, "events", events([f"{NEXT}T09:00"], ["next"]))
+    later = written()
+    assert {name: later[name] for name in first} == first
+    assert max(first.values()) < later["late"] < later["next"]
+    assert "written_at" not in lake.events(CREDIT_CARD)
 
 
 def test_a_day_on_which_nothing_happened_is_a_day(lake: Lake) -> None:

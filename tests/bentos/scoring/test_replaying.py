@@ -108,6 +108,19 @@ def test_what_a_rebuild_of_states_adds_is_not_seen_before_it(past: Past) -> None
     assert told(replayed(past)) == []
 
 
+def test_what_an_old_day_gains_is_not_seen_before_the_next_rebuild(past: Past) -> None:
+    events, labels, past.clock.now_us = halves(past.folder / "source")
+    is_late = np.arange(len(events[0])) % 2 == 0
+    past.give_lake(events[0][~is_late], labels[0].head(0))
+    past.materialize()
+    past.score(6)
+    past.give_lake(events[0][is_late], labels[0])
+    past.score(6)
+    past.materialize()
+    past.score(6)
+    assert told(replayed(past)) == []
+
+
 def test_decisions_made_while_states_are_being_rebuilt(past: Past) -> None:
     events, labels, past.clock.now_us = halves(past.folder / "source")
     past.promote("m1", 0.9)
