@@ -128,6 +128,8 @@ def absolute_paths(settings: Settings) -> dict[str, str]:
 def bentoml_environment(settings: Settings, places: Places) -> dict[str, str]:
     """What BentoML is told: our store, no telemetry, no tracing, so many workers.
 
+    The machine code of compiled loops stands beside the store: Bentos hold sources only.
+
     uvicorn believes X-Forwarded-For of whoever calls from this machine, unless told otherwise:
     any of them could choose the address that is limited and audited.
     """
@@ -137,6 +139,7 @@ def bentoml_environment(settings: Settings, places: Places) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OVERRIDES": workers,
         "OTEL_SDK_DISABLED": "true",
+        "NUMBA_CACHE_DIR": str(places.bentoml_home / "compiled"),
         "FORWARDED_ALLOW_IPS": settings.trusted_proxies,
     }
 

@@ -127,8 +127,16 @@ def test_it_runs_from_the_built_copy(settings: Settings) -> None:
     assert all(Path(each).is_relative_to(places.bentoml_home) for each in files)
 
 
+def machine_code(settings: Settings) -> set[str]:
+    folder = Places(settings.run_dir).bentoml_home / "compiled"
+    return {path.name for path in folder.rglob("*.nbc")}
+
+
 def test_two_workers_share_the_work_and_sum_their_metrics(settings: Settings) -> None:
+    compiled = machine_code(settings)
     with served(settings) as (process, url):
+        assert compiled
+        assert machine_code(settings) == compiled  # building it compiled what serving needs
         assert len(workers_of(process)) == 2
         headers = {"authorization": f"Bearer {a_token(settings, ['fraud_detection', 'metrics'])}"}
         for _ in range(40):  # a connection each: the kernel spreads them over both
