@@ -16,7 +16,7 @@ OURS = fraud feature_store bentos orchestration dashboards benchmarks
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help setup run token test check parity lock bench-features bench-materialize bench-serving bench-quality clean
+.PHONY: help setup run token test check parity chaos lock bench-features bench-materialize bench-serving bench-quality clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--
 	$(LOCK) $(UPGRADE) --all-extras --output-file requirements/dev.lock
 	$(LOCK) --extra serve --constraint requirements/dev.lock --output-file requirements/serve.lock
 	$(LOCK) --extra train --constraint requirements/dev.lock --output-file requirements/train.lock
+
+chaos: setup ## kill, stop, fill and mislead the service under load; N= kills, ONLY= faults, SEED=, OUT=
+	@$(BIN)/python -m benchmarks.chaos
 
 bench-features: setup ## time the features against pandas; DATA= transactions, OUT= a file, one JSON line last
 	@$(BIN)/python -m benchmarks.features

@@ -90,6 +90,13 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def _bentoml(service: str) -> list[str]:
     return [tool("bentoml"), "serve", service, "--host", "127.0.0.1"]
 
@@ -98,7 +105,7 @@ def _bentoml(service: str) -> list[str]:
 def _served(
     name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], token: str = ""
 ) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -148,9 +155,3 @@ def _peak_kb(pid: int) -> int:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1])
     return 0
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

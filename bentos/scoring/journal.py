@@ -20,6 +20,7 @@ from bentos.scoring.journal_entry import JournalEntry, decode, encode
 from fraud.domain.errors import ContractError, JournalUnavailable
 
 RETRY_AFTER_S = 5
+PROBE_BYTES = 16 * 1024
 
 Signature = tuple[int, int, int] | None
 
@@ -160,6 +161,30 @@ class Journal:
                 self._places.pop(each, None)
             if not self._places and self._fd >= 0:
                 self._put_away()
+
+    def try_again(self) -> None:
+        """See whether a disk that took nothing takes something now.
+
+        Without this, a worker that is sent nothing because it cannot answer would never learn
+        that it can.
+
+        Raises:
+            JournalUnavailable: it does not.
+        """
+        probe = self._path.with_suffix(".probe")
+        with self.held():
+            if self._end + PROBE_BYTES > self._max_bytes:
+                return
+            try:
+                with probe.open("wb") as file:
+                    file.write(bytes(PROBE_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise self._unavailable(error) from error
+            finally:
+                probe.unlink(missing_ok=True)
+            self.problem = ""
 
     @contextmanager
     def turn(self) -> Iterator[bool]:

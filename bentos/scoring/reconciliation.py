@@ -19,7 +19,7 @@ from fraud.ledger.audit import AuditEntry
 
 INTERVAL_S = 0.1
 PATIENCE_S = 5.0
-"""Seconds until decisions that could not be written, alone among others, are tried again."""
+"""Seconds until what failed by itself is tried again: a decision, or the journal's disk."""
 
 CHUNK = 128
 
@@ -120,6 +120,7 @@ class Recovery:
         self._clock_s = clock_s
         self._stuck: set[str] = set()
         self._again_at_s = 0.0
+        self._unstuck_at_s = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
 
@@ -142,9 +143,12 @@ class Recovery:
         """Probe if that is due; reconcile if there is anything, and nobody else does."""
         outcomes: Counter[str] = Counter()
         try:
-            self._journal.look()
             if self._breaker.may_probe():
                 self._probe()
+            self._journal.look()
+            if self._journal.problem and self._clock_s() >= self._again_at_s:
+                self._again_at_s = self._clock_s() + PATIENCE_S
+                self._journal.try_again()
             if self._breaker.is_closed and self._journal.count:
                 with self._journal.turn() as is_ours:
                     if is_ours:
@@ -184,9 +188,9 @@ class Recovery:
             self._breaker.answered()
 
     def _reconcile(self, outcomes: Counter[str]) -> None:
-        if self._clock_s() >= self._again_at_s:
+        if self._clock_s() >= self._unstuck_at_s:
             self._stuck.clear()
-            self._again_at_s = self._clock_s() + PATIENCE_S
+            self._unstuck_at_s = self._clock_s() + PATIENCE_S
         while not self._end.is_set():
             entries = self._journal.first(CHUNK, self._stuck)
             if not entries:

@@ -152,6 +152,18 @@ def test_a_full_disk_leaves_no_half_of_a_batch(tmp_path: Path) -> None:
     assert Journal(tmp_path, PLENTY).first(9) == [one, two]
 
 
+def test_a_disk_that_was_freed_is_noticed_without_a_decision(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, PLENTY)
+    with largest_file(10), pytest.raises(JournalUnavailable):
+        append(journal, an_entry())
+    with largest_file(10), pytest.raises(JournalUnavailable):
+        journal.try_again()
+    assert journal.problem
+    journal.try_again()
+    assert not journal.problem
+    assert {each.suffix for each in tmp_path.iterdir()} == {".lock"}
+
+
 def test_a_full_disk_before_the_first_decision(tmp_path: Path) -> None:
     journal = Journal(tmp_path, PLENTY)
     with largest_file(10), pytest.raises(JournalUnavailable):
