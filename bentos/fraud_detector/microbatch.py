@@ -2,14 +2,16 @@
 
 One worker thread does all the blocking work: it scores what waits, at most `max_batch` at
 once, and keeps the audit records of refusals. When it is idle, a request starts alone and at
-once; nothing ever waits for company. The queue is bounded, and whoever waits too long is
-told so and forgotten before any work is spent on them.
+once; nothing ever waits for company. The queue is bounded, by its length and by the time that
+recent batches took: who could not be answered in time is told at once. Whoever waits too long
+nevertheless is told so and forgotten before any work is spent on them.
 """
 
 import asyncio
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +23,9 @@ from fraud.domain.errors import FraudError, Overloaded, UnavailableError
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 Record = TypeVar("Record")
+
+PACE_WEIGHT = 0.3
+"""What the last batch counts for in the estimate of how long one takes."""
 
 log = logging.getLogger("fraud.detector")
 
@@ -90,6 +95,7 @@ class Collector(Generic[Request, Answer, Record]):
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
+        self._batch_s = 0.0
 
     def start(self) -> None:
         """Begin to take requests; call it from the event loop."""
@@ -133,6 +139,11 @@ class Collector(Generic[Request, Answer, Record]):
         is_single = len(requests) == 1
         lane = self._single if is_single else self._bulk
         deadline_s = self.limits.deadline_s if is_single else self.limits.bulk_deadline_s
+        if len(lane) // self.limits.max_batch * self._batch_s > deadline_s:
+            raise Overloaded(
+                f"{len(lane)} requests are waiting, for longer than {deadline_s:g} s.",
+                remedy="Try again, more slowly.",
+            )
         waiting: _Waiting[Request, Answer] = _Waiting(requests, self._loop.create_future())
         lane.extend((waiting, place) for place in range(len(requests)))
         self._wake.put(True)
@@ -186,7 +197,10 @@ class Collector(Generic[Request, Answer, Record]):
         return batch + _drain(self._bulk, limits.max_batch - len(batch))
 
     def _answer(self, batch: list[tuple[_Waiting[Request, Answer], int]]) -> None:
+        began_s = time.perf_counter()
         answers = self._answers([waiting.requests[place] for waiting, place in batch])
+        took_s = time.perf_counter() - began_s
+        self._batch_s += (took_s - self._batch_s) * (PACE_WEIGHT if self._batch_s else 1.0)
         self._on_batch(len(batch))
         done = []
         for (waiting, place), answer in zip(batch, answers, strict=True):

@@ -137,7 +137,7 @@ class Recovery:
         """End; what still waits is taken up by the next start."""
         self._end.set()
         if self._thread.is_alive():
-            self._thread.join(5.0)
+            self._thread.join(2.0)
 
     def step(self) -> None:
         """Probe if that is due; reconcile if there is anything, and nobody else does."""

@@ -117,6 +117,27 @@ def test_a_full_queue_refuses_at_once() -> None:
     run(work, Limits(max_waiting=2))
 
 
+def test_who_could_not_be_answered_in_time_is_refused_at_once() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        squares.gate.clear()
+        first = asyncio.create_task(collector.submit([0]))
+        await asyncio.sleep(0.4)  # so long takes a batch
+        squares.gate.set()
+        await first
+        squares.gate.clear()
+        tasks = [asyncio.create_task(collector.submit([1]))]
+        await in_flight(squares, 2)
+        tasks += [asyncio.create_task(collector.submit([n])) for n in (2, 3, 4)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="longer than 1 s"):
+            await collector.submit([5])  # after three others: 1.2 s
+        squares.gate.set()
+        assert await asyncio.gather(*tasks) == [[1], [4], [9], [16]]
+        assert await collector.submit([6]) == [36]
+
+    run(work, Limits(max_batch=1, deadline_s=1.0))
+
+
 def test_who_waits_too_long_is_told_and_no_work_is_spent_on_them() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         squares.gate.clear()
