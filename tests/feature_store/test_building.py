@@ -176,21 +176,27 @@ def test_the_build_knows_its_type_by_name(lake: Lake, tmp_path: Path) -> None:
         build_dataset(other, lake.url, str(tmp_path))
 
 
-ONE_BUILD = """
-import json, resource, sys
+# Not ru_maxrss: a process inherits that of the one that started it.
+_PEAK = """
+peak = 1024 * int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])
+"""
+ONE_BUILD = f"""
+import json, re, sys
+from pathlib import Path
 from feature_store.building import build_dataset
 from fraud.types.credit_card import CREDIT_CARD
 info = build_dataset(CREDIT_CARD, sys.argv[1], sys.argv[2], memory_budget_bytes=int(sys.argv[3]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+{_PEAK}
 print(json.dumps([peak, len(info.part_rows)]))
 """
-IN_MEMORY = """
-import json, resource, sys
+IN_MEMORY = f"""
+import json, re, sys
+from pathlib import Path
 from feature_store.dataset import FrameDataset
 from feature_store.lake import Lake
 from tests.feature_store.lakes import in_memory
 frame = in_memory(Lake(sys.argv[1]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+{_PEAK}
 print(json.dumps([peak, FrameDataset(sys.argv[2]).frame().equals(frame)]))
 """
 
