@@ -59,7 +59,7 @@ def _compile(places: Places, tag: str, environment: Mapping[str, str]) -> None:
         "for name in fraud_types(): warm_up(type_layout(name))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-B", "-c", script],  # machine code only, no bytecode in the Bento
         cwd=places.bentoml_home / "bentos" / name / version / "src",
         env=environment,
         capture_output=True,
