@@ -1,15 +1,15 @@
 """Features of a few events against states at hand: the online path, without any storage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 
 from feature_store.finishing import finish_rows, steps
-from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID, ColumnInputs
-from feature_store.online import PLACE, Layout, no_events, value_names
+from feature_store.inputs import AMOUNT, LOG, PLACE, TIME, VALUE_ID, ColumnInputs, Taken
+from feature_store.online import Layout, no_events, value_names
 from feature_store.plan import entity_plans
-from feature_store.state_machine import Events, FraudLabels
+from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.event import Event, field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
@@ -24,7 +24,7 @@ class TypeLayout:
     Attributes:
         fraud_type: which.
         entities: layout of each entity's states, by its name.
-        values: names of `Events.values`.
+        values: names of `EventColumns.values`.
     """
 
     def __init__(self, fraud_type: FraudType) -> None:
@@ -32,9 +32,6 @@ class TypeLayout:
         self.fraud_type = fraud_type
         self.values = value_names(plans)
         self.entities = {plan.entity.name: Layout(plan, self.values) for plan in plans}
-        kinds = field_kinds(fraud_type.transaction)
-        self.text_fields = [field for field, kind in kinds.items() if kind == "text"]
-        self.number_fields = [field for field, kind in kinds.items() if kind != "text"]
         columns: list[Aggregate | str] = [TIME, AMOUNT, LOG]
         columns += (f"{VALUE_ID} {name}" for name in self.values)
         self.own_count = len(columns)
@@ -52,11 +49,11 @@ class TypeLayout:
                 found[name] = f"{event.fraud_type} {key}"
         return found
 
-    def events(self, events: Sequence[Event], seqs: Sequence[int] | None = None) -> Events:
+    def events(self, events: Sequence[Event], seqs: Sequence[int] | None = None) -> EventColumns:
         """Events as columns, numbered from 0 if no observation numbers are given."""
         amount_minor = np.array([event.amount_minor for event in events], np.int64)
         values = [[self._value(event, name) for name in self.values] for event in events]
-        return Events(
+        return EventColumns(
             np.array(range(len(events)) if seqs is None else seqs, np.int64),
             np.array([event.event_time_us for event in events], np.int64),
             np.array([text_id(event.transaction_id) for event in events], np.int64),
@@ -76,12 +73,22 @@ class TypeLayout:
         return place_id(float(north), float(east))
 
     def after_labels(
-        self, name: str, states: Sequence[bytes | None], labels: FraudLabels, groups: Ints
+        self, name: str, states: Sequence[bytes | None], labels: LabelColumns, groups: Ints
     ) -> list[bytes]:
         """States of one kind of entity after fraud labels; see `Layout.advance`."""
         nobody = np.empty(0, np.int64)
         nothing = no_events(len(self.values))
         return self.entities[name].advance(states, nothing, nobody, labels, groups).states
+
+
+def label_columns(labels: Iterable[tuple[int, int, Event]]) -> LabelColumns:
+    """First fraud labels as columns: of each its number, when it was reported, its event."""
+    rows = [
+        (seq, reported_us, about.event_time_us, text_id(about.transaction_id))
+        for seq, reported_us, about in labels
+    ]
+    table = np.array(rows, np.int64).reshape(len(rows), 4)
+    return LabelColumns(*(np.ascontiguousarray(column) for column in table.T))
 
 
 @cache
@@ -92,8 +99,8 @@ def type_layout(fraud_type_name: str) -> TypeLayout:
 
 def warm_up(layout: TypeLayout) -> None:
     """Have the loops compiled, or loaded from their cache, before anybody waits for them."""
-    name, fields = layout.fraud_type.name, dict.fromkeys(layout.text_fields + layout.number_fields)
-    BatchFeatures(layout, [Event(name, "warm-up", 0, 0, dict(fields))], [{}], {})
+    fields = dict.fromkeys(field_kinds(layout.fraud_type.transaction))
+    BatchFeatures(layout, [Event(layout.fraud_type.name, "warm-up", 0, 0, fields)], [{}], {})
 
 
 class BatchFeatures:
@@ -122,7 +129,7 @@ class BatchFeatures:
     ) -> None:
         observed = layout.events(events)
         columns = np.empty((len(layout.columns), len(events)), np.int64)
-        columns[0], columns[1], columns[2] = observed[1], observed[3], observed[4]
+        columns[:3] = observed.time_us, observed.amount_minor, observed.amount_log
         columns[3 : layout.own_count] = observed.values.T
         self.states: dict[str, bytes] = {}
         place = layout.own_count
@@ -150,8 +157,8 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
         columns[0],
         columns[1],
         columns[2],
-        {field: _numbers(events, field) for field in layout.number_fields},
-        {field: _texts(events, field) for field in layout.text_fields},
+        Taken(lambda field: _numbers(events, field)),
+        Taken(lambda field: _texts(events, field)),
         ids,
         aggregates,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store import grouping
-from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, ColumnInputs
+from feature_store.inputs import (
+    AMOUNT,
+    CODE,
+    FRAUD_KNOWN,
+    LOG,
+    PLACE,
+    SEQ,
+    TIME,
+    ColumnInputs,
+    Taken,
+)
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.errors import ContractError
 from fraud.domain.event import field_kinds, text_ids
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
-
-T = TypeVar("T")
 
 NEVER = np.iinfo(np.int64).max
 
@@ -115,9 +123,9 @@ class History:
             self.time_us[rows],
             self.amount_minor[rows],
             self.amount_log[rows],
-            _Taken(lambda field: self.numbers[field][rows]),
-            _Taken(lambda field: self.texts[field]._replace(codes=self.texts[field].codes[rows])),
-            _Taken(lambda field: self.value_ids(field)[rows]),
+            Taken(lambda field: self.numbers[field][rows]),
+            Taken(lambda field: self.texts[field]._replace(codes=self.texts[field].codes[rows])),
+            Taken(lambda field: self.value_ids(field)[rows]),
             aggregates,
         )
 
@@ -142,18 +150,6 @@ class History:
         return np.flatnonzero(
             np.logical_or.reduce([self.texts[field].codes < 0 for field in entity.fields])
         )
-
-
-class _Taken(dict[str, T]):
-    """A mapping that makes each value when it is first asked for."""
-
-    def __init__(self, make: Callable[[str], T]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, field: str) -> T:
-        self[field] = self._make(field)
-        return self[field]
 
 
 def as_us(column: pd.Series) -> Ints:

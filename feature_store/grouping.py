@@ -1,4 +1,6 @@
-"""Compiled loops that sort a history by entity and gather its columns in that order."""
+"""Sorting a history by entity, and gathering its columns in that order; loops are compiled."""
+
+from collections.abc import Iterator
 
 import numba
 import numpy as np
@@ -10,31 +12,11 @@ _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compile
-def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
-    """Rows by code, each code's rows in order, and where each of `count` codes starts.
-
-    A counting sort; rows whose code is negative are left out.
-    """
-    starts = np.zeros(count + 1, np.int64)
-    for code in codes:
-        if code >= 0:
-            starts[code + 1] += 1
-    starts = np.cumsum(starts)
-    free = starts[:-1].copy()
-    order = np.empty(starts[-1], np.int64)
-    for row in range(len(codes)):
-        code = codes[row]
-        if code >= 0:
-            order[free[code]] = row
-            free[code] += 1
-    return order, starts
-
-
-@_compile
 def regroup_rows(order: Ints, codes: Ints, count: int) -> tuple[Ints, Ints]:
     """Rows `order` sorted by code, equal codes left in their order, and where each code starts.
 
-    With `group_rows` this is a radix sort by several codes, the last one first.
+    A counting sort; rows whose code is negative are left out. Applied to several codes, the
+    last one first, it is a radix sort by all of them.
     """
     starts = np.zeros(count + 1, np.int64)
     for row in order:
@@ -49,6 +31,31 @@ def regroup_rows(order: Ints, codes: Ints, count: int) -> tuple[Ints, Ints]:
             out[free[code]] = row
             free[code] += 1
     return out, starts
+
+
+def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
+    """All rows sorted by code; see `regroup_rows`."""
+    grouped: tuple[Ints, Ints] = regroup_rows(np.arange(len(codes)), codes, count)
+    return grouped
+
+
+def group_numbers(order: Ints, starts: Ints, size: int) -> Ints:
+    """Of each of `size` rows the number of its group, -1 where it is in none."""
+    numbers = np.full(size, -1, np.int64)
+    numbers[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return numbers
+
+
+def parts(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
+    """First and last-plus-one group of successive parts of at most `rows` rows.
+
+    A larger group is a part of its own.
+    """
+    begin, groups = 0, len(starts) - 1
+    while begin < groups:
+        end = int(np.searchsorted(starts, starts[begin] + rows, side="right")) - 1
+        yield begin, max(begin + 1, end)
+        begin = max(begin + 1, end)
 
 
 @_compile

@@ -1,14 +1,29 @@
 """The columns that features are finished from, whichever execution filled them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from fraud.domain.aggregates import Aggregate
-from fraud.domain.features import Feature, Floats, Ints, Texts
+from fraud.domain.features import Floats, Ints, Texts
+
+T = TypeVar("T")
 
 TIME, AMOUNT, LOG, SEQ, FRAUD_KNOWN = "time_us", "amount_minor", "amount_log", "seq", "fraud_known"
 PLACE = "place"
 CODE, VALUE_ID = "code", "id"
 """Names of integer columns; those of a text field are `code <field>` and `id <field>`."""
+
+
+class Taken(dict[str, T]):
+    """A mapping that makes each value when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, field: str) -> T:
+        self[field] = self._make(field)
+        return self[field]
 
 
 class ColumnInputs:
@@ -69,9 +84,3 @@ class ColumnInputs:
     def aggregate(self, aggregate: Aggregate) -> Ints:
         """An aggregate, NONE where the event lacks the entity."""
         return self.aggregates[aggregate]
-
-
-def finish(features: Sequence[Feature], inputs: ColumnInputs, out: Floats) -> None:
-    """Write each feature into its column of `out`, shape (n, len(features))."""
-    for place, feature in enumerate(features):
-        out[:, place] = feature.finish(inputs)

@@ -328,3 +328,15 @@ def last_values(starts: Ints, value_ids: Ints, out: Ints) -> None:
             out[place] = previous
             if value_ids[place] != NONE:
                 previous = value_ids[place]
+
+
+@_compile
+def last_places(starts: Ints, time_us: Ints, place_ids: Ints, out: Ints) -> None:
+    """Where and when each entity was seen last before each event -> `out` (2, n)."""
+    for group in range(len(starts) - 1):
+        place, seen_us = NONE, NONE
+        for row in range(starts[group], starts[group + 1]):
+            out[0, row] = place
+            out[1, row] = seen_us
+            if place_ids[row] != NONE:
+                place, seen_us = place_ids[row], time_us[row]

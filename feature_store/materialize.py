@@ -20,10 +20,9 @@ import numpy as np
 import pandas as pd
 from psycopg2.extensions import cursor as Cursor
 
-from feature_store.batch import TypeLayout, type_layout
+from feature_store.batch import TypeLayout, label_columns, type_layout
 from feature_store.columns import History
 from feature_store.replay import Replay, Replayed
-from feature_store.state_machine import FraudLabels
 from feature_store.state_table import StateRace, StoredState, load_states, save_states
 from feature_store.tail import (
     Cut,
@@ -35,7 +34,6 @@ from feature_store.tail import (
     tail_events,
     tail_labels,
 )
-from fraud.domain.event import text_id
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.windows import DAY_US
 from fraud.ledger.materialisations import (
@@ -227,12 +225,7 @@ def _moved_on(
     """A state after what came later, in observation order."""
     events = [each for each in later if isinstance(each, TailEvent)]
     labels = [each for each in later if isinstance(each, TailLabel)]
-    columns = FraudLabels(
-        np.array([each.seq for each in labels], np.int64),
-        np.array([each.reported_us for each in labels], np.int64),
-        np.array([each.event.event_time_us for each in labels], np.int64),
-        np.array([text_id(each.event.transaction_id) for each in labels], np.int64),
-    )
+    columns = label_columns((each.seq, each.reported_us, each.event) for each in labels)
     observed = layout.events([each.event for each in events], [each.seq for each in events])
     mine, theirs = np.zeros(len(events), np.int64), np.zeros(len(labels), np.int64)
     return layout.entities[name].advance([state], observed, mine, columns, theirs).states[0]

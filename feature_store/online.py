@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from feature_store.grouping import group_rows
+from feature_store.inputs import PLACE
 from feature_store.plan import COLUMN_ORDER, EntityPlan, Tier
 from feature_store.state_bytes import Bytes
-from feature_store.state_machine import Events, FraudLabels, advance
+from feature_store.state_machine import EventColumns, LabelColumns, advance
 from feature_store.state_packing import Spec
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
@@ -38,9 +39,6 @@ from fraud.domain.errors import StateUnavailable
 from fraud.domain.features import Ints
 from fraud.domain.windows import LATENESS_HOPS
 
-PLACE = "place"
-"""Under which name an event's place stands among its values."""
-
 STATE_VERSION = 2
 """Raised when the encoding of states changes."""
 
@@ -61,19 +59,19 @@ def _tag(plan: EntityPlan) -> bytes:
 
 
 def value_names(plans: Iterable[EntityPlan]) -> tuple[str, ...]:
-    """What states remember of an event's own fields, in the order of `Events.values`."""
+    """What states remember of an event's own fields, in the order of `EventColumns.values`."""
     fields = {field for plan in plans for field, _ in plan.distinct}
     fields |= {field for plan in plans for field in plan.last_fields}
     return (*sorted(fields), *((PLACE,) if any(plan.has_place for plan in plans) else ()))
 
 
-def no_events(width: int) -> Events:
+def no_events(width: int) -> EventColumns:
     """Columns of no events with so many values."""
     none = np.empty(0, np.int64)
-    return Events(none, none, none, none, none, np.empty((0, width), np.int64))
+    return EventColumns(none, none, none, none, none, np.empty((0, width), np.int64))
 
 
-NO_LABELS = FraudLabels(*(np.empty(0, np.int64) for _ in range(4)))
+NO_LABELS = LabelColumns(*(np.empty(0, np.int64) for _ in range(4)))
 _NOBODY = np.empty(0, np.int64)
 
 
@@ -95,7 +93,7 @@ class Layout:
 
     Args:
         plan: what must be remembered.
-        values: the names of `Events.values`; by default what this plan alone needs.
+        values: the names of `EventColumns.values`; by default what this plan alone needs.
 
     Attributes:
         size: number of aggregates, in the plan's order.
@@ -113,9 +111,9 @@ class Layout:
     def advance(
         self,
         states: Sequence[bytes | None],
-        events: Events,
+        events: EventColumns,
         groups: Ints,
-        labels: FraudLabels = NO_LABELS,
+        labels: LabelColumns = NO_LABELS,
         label_groups: Ints = _NOBODY,
         reads: bool = False,
     ) -> Advanced:
@@ -141,10 +139,10 @@ class Layout:
 
     def replayed(
         self,
-        events: Events,
+        events: EventColumns,
         order: Ints,
         starts: Ints,
-        labels: FraudLabels,
+        labels: LabelColumns,
         label_order: Ints,
         label_starts: Ints,
     ) -> list[bytes]:
@@ -198,7 +196,6 @@ def _spec(plan: EntityPlan, values: Sequence[str]) -> Spec:
                 place(LabelSum(name, window) if is_label else TileSum(name, window, column))
                 for column in tier.columns
             ]
-            + [-1] * (4 - len(tier.columns))
             for window in tier.windows
         ]
 
@@ -218,7 +215,7 @@ def _spec(plan: EntityPlan, values: Sequence[str]) -> Spec:
     return Spec(
         tier_hop=_ints(tier.hop_us for tier in tiers),
         tier_reach=_ints(tier.reach_us for tier in tiers),
-        tier_columns=_table([each + [-1] * (4 - len(each)) for each in columns], 4),
+        tier_columns=_table(columns, 4),
         label_tiers=len(plan.label_tiers),
         window_tier=_ints(number for number, _ in windows),
         window_reach=_ints(w.delay_us + w.length_us for _, w in windows),
@@ -245,4 +242,6 @@ def _ints(numbers: Iterable[int]) -> Ints:
 
 
 def _table(rows: list[list[int]], width: int) -> Ints:
-    return np.array(rows, np.int64).reshape(len(rows), width)
+    """Rows filled up with -1."""
+    padded = [row + [-1] * (width - len(row)) for row in rows]
+    return np.array(padded, np.int64).reshape(len(rows), width)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from feature_store import grouping, kernels, place_kernels
+from feature_store import grouping, kernels
 from feature_store.columns import History
 from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, VALUE_ID
 from feature_store.own_columns import PART_ROWS, OwnColumns, own_names
@@ -72,10 +72,8 @@ class EntityPass:
     @cached_property
     def _labels(self) -> tuple[Ints, Ints]:
         """Labels by entity, then by observation, and where each entity's start."""
-        entities = len(self._starts) - 1
-        group = np.full(self._history.size, -1, np.int64)
-        group[self.order] = np.repeat(np.arange(entities), np.diff(self._starts))
-        return grouping.group_rows(group[self._history.label_row], entities)
+        entity = grouping.group_numbers(self.order, self._starts, self._history.size)
+        return grouping.group_rows(entity[self._history.label_row], len(self._starts) - 1)
 
     def _place_columns(self) -> None:
         name, plan = self.name, self._plan
@@ -112,13 +110,7 @@ class EntityPass:
 
     def parts(self) -> Iterator[tuple[int, int]]:
         """First and last-plus-one entity of every part."""
-        entities = len(self._starts) - 1
-        begin = 0
-        while begin < entities:
-            full = self._starts[begin] + PART_ROWS
-            end = max(begin + 1, int(np.searchsorted(self._starts, full, side="right")) - 1)
-            yield begin, end
-            begin = end
+        return grouping.parts(self._starts, PART_ROWS)
 
     def part(self, begin: int, end: int, room: Ints) -> tuple[Part, Ints]:
         """Computes the columns of the entities `begin` to `end`, in `room` where it suffices.
@@ -166,7 +158,7 @@ class EntityPass:
             kernels.last_values(starts, value_ids, columns[place.start])
         if plan.has_place:
             out = columns[self._places]
-            place_kernels.last_places(starts, time_us, self._column(PLACE, columns), out)
+            kernels.last_places(starts, time_us, self._column(PLACE, columns), out)
 
     def _outcomes(self, entities: tuple[int, int], starts: Ints, columns: Ints) -> None:
         history = self._history

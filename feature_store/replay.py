@@ -7,9 +7,10 @@ import numpy as np
 
 from feature_store.batch import TypeLayout
 from feature_store.columns import History
-from feature_store.grouping import group_rows
-from feature_store.online import NO_LABELS, PLACE
-from feature_store.state_machine import Events, FraudLabels
+from feature_store.grouping import group_numbers, group_rows, parts
+from feature_store.inputs import PLACE
+from feature_store.online import NO_LABELS
+from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.event import text_ids
 from fraud.domain.features import Ints
 from fraud.domain.fraud_type import Entity
@@ -43,30 +44,26 @@ class Replay:
             values[:, place] = history.place_ids if name == PLACE else history.value_ids(name)
         event_ids = text_ids(transaction_ids)
         amounts = history.amount_minor, history.amount_log
-        self._events = Events(*_plain(history.seq, history.time_us, event_ids, *amounts, values))
+        self._events = EventColumns(
+            *_plain(history.seq, history.time_us, event_ids, *amounts, values)
+        )
         about = history.label_row
         known = history.label_seq, history.label_us, history.time_us[about], event_ids[about]
-        self._labels = FraudLabels(*_plain(*known))
+        self._labels = LabelColumns(*_plain(*known))
 
     def entities(self, name: str) -> Iterator[Replayed]:
         """The states of every entity of this name, one after another."""
         layout, history = self._layout.entities[name], self._history
         order, starts = history.grouped(layout.plan.entity)
-        count = len(starts) - 1
-        group = np.full(history.size, -1, np.int64)
-        group[order] = np.repeat(np.arange(count), np.diff(starts))
         last_seq = history.seq[order[starts[1:] - 1]]
-        label_group = np.full(0, -1, np.int64)
-        labels = self._labels if layout.plan.uses_labels else NO_LABELS
+        labels, label_group = NO_LABELS, np.empty(0, np.int64)
         if layout.plan.uses_labels:
-            label_group = group[history.label_row]
+            labels = self._labels
+            label_group = group_numbers(order, starts, history.size)[history.label_row]
             known = label_group >= 0
             np.maximum.at(last_seq, label_group[known], history.label_seq[known])
-        label_order, label_starts = group_rows(label_group, count)
-        begin = 0
-        while begin < count:
-            full = starts[begin] + CHUNK_EVENTS
-            end = max(begin + 1, int(np.searchsorted(starts, full, side="right")) - 1)
+        label_order, label_starts = group_rows(label_group, len(starts) - 1)
+        for begin, end in parts(starts, CHUNK_EVENTS):
             states = layout.replayed(
                 self._events,
                 order[starts[begin] : starts[end]],
@@ -78,7 +75,6 @@ class Replay:
             for place, state in enumerate(states, start=begin):
                 key = self._key(layout.plan.entity, int(order[starts[place]]))
                 yield Replayed(key, state, int(last_seq[place]))
-            begin = end
 
     def _key(self, entity: Entity, row: int) -> str:
         texts = [self._history.texts[field] for field in entity.fields]

@@ -37,7 +37,7 @@ _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
 
-class Events(NamedTuple):
+class EventColumns(NamedTuple):
     """Events as columns, shape (m,); `values` has shape (m, fields)."""
 
     seq: Ints
@@ -48,7 +48,7 @@ class Events(NamedTuple):
     values: Ints
 
 
-class FraudLabels(NamedTuple):
+class LabelColumns(NamedTuple):
     """First fraud labels of events as columns, shape (m,)."""
 
     seq: Ints
@@ -191,7 +191,7 @@ def _remember(ids: Ints, times: Ints, count: int, value: int, now: int) -> int:
 
 
 @_compile
-def _add_event(spec: Spec, room: Room, events: Events, row: int) -> None:
+def _add_event(spec: Spec, room: Room, events: EventColumns, row: int) -> None:
     now, values, scalars = events.time_us[row], events.values[row], room.scalars
     for tier in range(len(spec.tier_hop) - spec.label_tiers):
         _add_to_tile(spec, room, tier, now, events.amount_minor[row], events.amount_log[row])
@@ -228,7 +228,7 @@ def _add_outcome(room: Room, event_id: int, now: int) -> None:
 
 
 @_compile
-def _add_label(spec: Spec, room: Room, labels: FraudLabels, row: int) -> None:
+def _add_label(spec: Spec, room: Room, labels: LabelColumns, row: int) -> None:
     tiers, happened, scalars = len(spec.tier_hop), labels.event_us[row], room.scalars
     nothing = int(np.int64(0))  # typed: a literal would compile the callee once more
     for tier in range(tiers - spec.label_tiers, tiers):
@@ -262,10 +262,10 @@ def advance(
     spec: Spec,
     data: Bytes,
     starts: Ints,
-    events: Events,
+    events: EventColumns,
     order: Ints,
     event_starts: Ints,
-    labels: FraudLabels,
+    labels: LabelColumns,
     label_order: Ints,
     label_starts: Ints,
     table: Ints,

@@ -12,12 +12,10 @@ import numpy as np
 from psycopg2.extensions import cursor as Cursor
 
 from bentos.scoring.scorer import ATTEMPTS, RACES
-from feature_store.batch import type_layout
-from feature_store.state_machine import FraudLabels
+from feature_store.batch import label_columns, type_layout
 from feature_store.state_table import StoredState, load_states, save_states
 from feature_store.tail import TailEvent, known_events
 from fraud.domain.errors import DuplicateConflict, FraudError, InvalidField, LedgerUnavailable
-from fraud.domain.event import text_id
 from fraud.domain.label import Label
 from fraud.ledger.audit import AuditEntry, append
 from fraud.ledger.labels import (
@@ -214,11 +212,9 @@ class _Delivery:
         for name, by_key in shown.items():
             before = [loaded[key].state if key in loaded else None for key in by_key]
             rows = [(place, label) for place, each in enumerate(by_key.values()) for label in each]
-            columns = FraudLabels(
-                np.array([numbers[label] for _, label in rows], np.int64),
-                np.array([label.reported_at_us for _, label in rows], np.int64),
-                np.array([known[label.transaction_id].event.event_time_us for _, label in rows]),
-                np.array([text_id(label.transaction_id) for _, label in rows], np.int64),
+            columns = label_columns(
+                (numbers[label], label.reported_at_us, known[label.transaction_id].event)
+                for _, label in rows
             )
             groups = np.array([place for place, _ in rows], np.int64)
             after = self._layout.after_labels(name, before, columns, groups)

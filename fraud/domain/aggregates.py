@@ -127,10 +127,3 @@ Aggregate = (
     | MaturedSum
     | FraudTime
 )
-
-
-@dataclass(frozen=True)
-class CurrentValue:
-    """Not an aggregate: a field of the event itself, as the int64 that `LastValue` keeps."""
-
-    field: str

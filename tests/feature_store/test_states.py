@@ -8,11 +8,18 @@ import pytest
 from feature_store.online import Layout
 from feature_store.plan import entity_plans
 from feature_store.state_bytes import get, get_hash, put, put_hash
-from feature_store.state_machine import Events
+from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.aggregates import NONE, DistinctSum, LastValue, MaturedSum
 from fraud.domain.errors import StateUnavailable
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.history import AmountSum, Changed, Count, DistinctCount, MaturedFraudShare
+from fraud.domain.history import (
+    AmountSum,
+    Changed,
+    Count,
+    DistinctCount,
+    FraudLabels,
+    MaturedFraudShare,
+)
 from fraud.domain.places import DistanceSinceLast, place_id
 from fraud.domain.windows import Window
 from fraud.types.credit_card import CREDIT_CARD
@@ -26,9 +33,9 @@ def a_layout(*features: object) -> Layout:
     return Layout(user)
 
 
-def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -> Events:
+def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -> EventColumns:
     count = len(times)
-    return Events(
+    return EventColumns(
         np.arange(count),
         np.array(times, np.int64),
         np.arange(count),
@@ -38,7 +45,7 @@ def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -
     )
 
 
-def shown(layout: Layout, state: bytes | None, observed: Events) -> tuple[bytes, np.ndarray]:
+def shown(layout: Layout, state: bytes | None, observed: EventColumns) -> tuple[bytes, np.ndarray]:
     """The state after some events of one entity, and what each of them saw."""
     groups = np.zeros(len(observed.seq), np.int64)
     after = layout.advance([state], observed, groups, reads=True)
@@ -105,7 +112,7 @@ def test_a_batch_leaves_the_state_that_single_events_leave() -> None:
     whole, seen = shown(layout, None, log)
     state, rows = None, []
     for begin in range(0, 3_000, 7):
-        part = Events(*(column[begin : begin + 7] for column in log))
+        part = EventColumns(*(column[begin : begin + 7] for column in log))
         state, found = shown(layout, state, part)
         rows.append(found)
     assert state == whole
@@ -116,14 +123,11 @@ def test_a_batch_leaves_the_state_that_single_events_leave() -> None:
 
 
 def test_labels_reported_long_after_the_last_event_outgrow_no_room() -> None:
-    from feature_store.state_machine import FraudLabels
-    from fraud.domain.history import FraudLabels as LabelsIn
-
-    layout = a_layout(LabelsIn(entity="user", window=Window("1h")))
+    layout = a_layout(FraudLabels(entity="user", window=Window("1h")))
     state, _ = shown(layout, None, events([0]))
     days = np.arange(1, 500) * 24 * HOUR
     for part in (days[:300], days[300:]):
-        labels = FraudLabels(part, part, np.zeros_like(part), np.zeros_like(part))
+        labels = LabelColumns(part, part, np.zeros_like(part), np.zeros_like(part))
         (state,) = layout.advance(
             [state],
             events([])._replace(values=np.empty((0, 0), np.int64)),

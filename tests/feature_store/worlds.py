@@ -5,9 +5,8 @@ import random
 import numpy as np
 import pandas as pd
 
-from feature_store.batch import BatchFeatures, TypeLayout, type_layout
-from feature_store.state_machine import FraudLabels
-from fraud.domain.event import Event, field_kinds, text_id
+from feature_store.batch import BatchFeatures, TypeLayout, label_columns, type_layout
+from fraud.domain.event import Event, field_kinds
 from fraud.domain.features import Category, Number
 from fraud.domain.fraud_type import FraudType
 from fraud.types.credit_card import CREDIT_CARD
@@ -189,12 +188,7 @@ def _apply_label(layout, encoded, label, by_id) -> None:
     for name, key in layout.keys(_event(layout, about)).items():
         if not layout.entities[name].plan.uses_labels:
             continue
-        told = FraudLabels(
-            *(
-                np.array([each], np.int64)
-                for each in (label.seq, label.reported, about.time, text_id(about.transaction_id))
-            )
-        )
+        told = label_columns([(label.seq, label.reported, _event(layout, about))])
         (encoded[key],) = layout.after_labels(name, [encoded[key]], told, np.zeros(1, np.int64))
 
 
