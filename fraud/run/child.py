@@ -56,9 +56,20 @@ class Child:
                 return self._process.wait(POLL_S)
             watch()
 
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """End the child and everything it started."""
-        for each in (signal.SIGTERM, signal.SIGKILL):
+        self._end(signal.SIGTERM, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """End the child and everything it started at once, without a warning."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, *signals: signal.Signals) -> None:
+        for each in signals:
             deadline = time.monotonic() + STOP_S
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, each)
