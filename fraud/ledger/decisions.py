@@ -15,9 +15,8 @@ import psycopg2.errors
 from fraud.domain.decision import Decision, Reason, reply
 from fraud.domain.event import Event, from_us, to_us
 from fraud.domain.rules import RiskLevel
+from fraud.ledger.outbox import RESULTS_TOPIC
 from fraud.ledger.statement import Cursor, Statement
-
-RESULTS_TOPIC = "fraud_results"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
 import fraud.ledger.materialisations
+import fraud.ledger.outbox_tables
 import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metadata
 from fraud.ledger.columns import (
     EMPTY_LIST,
@@ -240,18 +241,6 @@ audit_anchor = Table(
     Column("hash", LargeBinary, nullable=False, comment="The last record's hash."),
     Column("updated_at", Moment, nullable=False),
     postgresql_with={"fillfactor": 20},
-)
-
-outbox = Table(
-    "outbox",
-    metadata,
-    row_id(),
-    Column("topic", String(100), nullable=False),
-    Column("key", Text, nullable=False),
-    Column("payload", JSONB, nullable=False),
-    Column("created_at", Moment, nullable=False, server_default=NOW),
-    Column("sent_at", Moment),
-    Index("ix_outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
 )
 
 entity_state = Table(

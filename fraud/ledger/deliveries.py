@@ -1,0 +1,213 @@
+"""How far each sink was told of the outbox, and the next messages for it.
+
+A number of the outbox may become visible after a higher one: transactions take numbers as
+they write and show them as they commit. So progress is not a number but a snapshot: PostgreSQL's
+own account of which transactions were over at a moment. What one snapshot sees and an earlier
+one did not is a fixed set of messages; it is delivered in the order of the numbers, and then
+the next snapshot is taken. Nothing can fall between two snapshots. Of two transactions that
+wait for each other the later one is never seen without the earlier, so each key keeps its order.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+
+from fraud.domain.errors import NotFound
+from fraud.domain.event import text_id
+from fraud.ledger.statement import Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTransaction:
+    """A transaction as the ledger keeps it.
+
+    Attributes:
+        event_time: when it happened, UTC.
+        amount_minor: value at risk in minor units.
+        fields: the fraud type's own fields, a JSON object; what is encrypted stays so.
+    """
+
+    event_time: dt.datetime
+    amount_minor: int
+    fields: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the outbox.
+
+    Attributes:
+        outbox_id: its number, the same however often it is delivered.
+        topic: what it is about, see `fraud.ledger.outbox`.
+        key: messages of one key keep their order.
+        payload: a JSON object.
+        created_at: when it was written, UTC.
+        transaction: what it is about, if it was asked for and the ledger has it.
+    """
+
+    outbox_id: int
+    topic: str
+    key: str
+    payload: str
+    created_at: dt.datetime
+    transaction: StoredTransaction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that a sink will not take, however often it is sent."""
+
+    message: Message
+    reason: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a sink is.
+
+    Attributes:
+        delivered: snapshot of what it has.
+        target: snapshot that is being delivered, None between two.
+        last_id: last message of the target that it has.
+    """
+
+    delivered: str
+    target: str | None
+    last_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The next messages for a sink, and its progress once it has them."""
+
+    messages: Sequence[Message]
+    after: Progress
+
+
+_OPEN = """
+SELECT pg_current_snapshot()::text, min(id) FROM outbox
+WHERE xid >= pg_snapshot_xmin(%(delivered)s::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(xid, %(delivered)s::pg_snapshot)
+"""
+
+_NEXT = """
+SELECT id, topic, key, payload::text, created_at, NULL, NULL, NULL FROM outbox
+WHERE id > %(last_id)s AND pg_visible_in_snapshot(xid, %(target)s::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(xid, %(delivered)s::pg_snapshot)
+ORDER BY id LIMIT %(limit)s
+"""
+
+_BY_ID = """
+SELECT id, topic, key, payload::text, created_at FROM outbox WHERE id = ANY(%(ids)s)
+"""
+
+_WITH_TRANSACTIONS = """
+WITH next AS MATERIALIZED ({messages})
+SELECT n.id, n.topic, n.key, n.payload, n.created_at, t.event_time, t.amount_minor,
+    t.fields::text
+FROM next n
+    LEFT JOIN transactions t
+        ON t.transaction_id = (n.payload::jsonb ->> 'transaction_id') COLLATE "C"
+ORDER BY n.id
+"""
+
+
+def lead(connection: Connection, sink: str) -> bool:
+    """Become the one that delivers to a sink, until the session ends; False if another does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (text_id(f"outbox sink {sink}"),))
+        is_leader: bool = cursor.fetchall()[0][0]
+        if is_leader:
+            cursor.execute(
+                "INSERT INTO outbox_sinks (sink) VALUES (%s) ON CONFLICT DO NOTHING", (sink,)
+            )
+    connection.commit()
+    return is_leader
+
+
+def next_batch(
+    cursor: Cursor, sink: str, limit: int, *, with_transactions: bool = False
+) -> Batch | None:
+    """The next messages for a sink, in the order to deliver them; None if it has them all.
+
+    Nothing is noted: until `note_progress` is called the same messages come again.
+
+    Args:
+        cursor: of the session that leads the sink.
+        sink: its name.
+        limit: most messages.
+        with_transactions: whether messages carry the transactions they are about.
+    """
+    progress = _progress(cursor, sink)
+    if progress.target is None:
+        cursor.execute(_OPEN, {"delivered": progress.delivered})
+        target, first_id = cursor.fetchall()[0]
+        if first_id is None:
+            return None
+        progress = Progress(progress.delivered, target, first_id - 1)
+    cursor.execute(
+        _WITH_TRANSACTIONS.format(messages=_NEXT) if with_transactions else _NEXT,
+        {
+            "delivered": progress.delivered,
+            "target": progress.target,
+            "last_id": progress.last_id,
+            "limit": limit,
+        },
+    )
+    found = [_message(row) for row in cursor.fetchall()]
+    if len(found) < limit:
+        return Batch(found, Progress(progress.target or "", None, 0))
+    return Batch(found, Progress(progress.delivered, progress.target, found[-1].outbox_id))
+
+
+def note_progress(cursor: Cursor, sink: str, after: Progress) -> None:
+    """Note that a sink has a batch, or that what it refused is among its dead letters."""
+    cursor.execute(
+        """
+        UPDATE outbox_sinks SET delivered = %s, target = %s, last_id = %s, failure = NULL,
+            failing_since = NULL
+        WHERE sink = %s
+        """,
+        (after.delivered, after.target, after.last_id, sink),
+    )
+
+
+def note_failure(cursor: Cursor, sink: str, failure: str) -> None:
+    """Note why nothing can be delivered to a sink now; the next progress clears it."""
+    cursor.execute(
+        """
+        UPDATE outbox_sinks SET failure = %s, failing_since = coalesce(failing_since, now())
+        WHERE sink = %s
+        """,
+        (failure, sink),
+    )
+
+
+def messages_by_id(cursor: Cursor, outbox_ids: Sequence[int]) -> list[Message]:
+    """Messages with what they are about, by number."""
+    cursor.execute(_WITH_TRANSACTIONS.format(messages=_BY_ID), {"ids": list(outbox_ids)})
+    return [_message(row) for row in cursor.fetchall()]
+
+
+def _progress(cursor: Cursor, sink: str) -> Progress:
+    cursor.execute(
+        "SELECT delivered::text, target::text, last_id FROM outbox_sinks WHERE sink = %s", (sink,)
+    )
+    rows = cursor.fetchall()
+    if not rows:
+        raise NotFound(
+            f"The ledger knows no sink {sink!r} any more.", remedy="Start its relay again."
+        )
+    return Progress(*rows[0])
+
+
+def _message(row: Sequence[Any]) -> Message:
+    outbox_id, topic, key, payload, created_at, event_time, amount_minor, fields = row
+    transaction = None
+    if event_time is not None:
+        transaction = StoredTransaction(event_time, amount_minor, fields)
+    return Message(outbox_id, topic, key, payload, created_at, transaction)
