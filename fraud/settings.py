@@ -70,6 +70,15 @@ class Settings(BaseSettings):
         workers: processes of the scoring service.
         journal_max_bytes: size of the file of decisions that wait for the ledger, at most.
         history_days: days the simulator's history reaches back.
+        kafka_servers: bootstrap servers, host:port separated by commas.
+        kafka_security_protocol: how they are spoken to.
+        kafka_sasl_mechanism: how we log in, where the protocol begins with SASL.
+        kafka_username: the login's name.
+        kafka_password_file: file with its password.
+        kafka_ca_file: certificates (PEM) that the servers' are checked with; the system's
+            unless given.
+        kafka_certificate_file: our own certificate (PEM), where the servers ask for one.
+        kafka_key_file: its private key (PEM).
     """
 
     model_config = SettingsConfigDict(
@@ -120,9 +129,22 @@ class Settings(BaseSettings):
     simulator_customers: Positive = 2000
     simulator_merchants: Positive = 4000
     simulator_seed: Annotated[int, Field(ge=0)] = 7
+
+    kafka_servers: str = Field(default="127.0.0.1:9092", min_length=1)
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password_file: Path | None = None
+    kafka_ca_file: Path | None = None
+    kafka_certificate_file: Path | None = None
+    kafka_key_file: Path | None = None
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir")
+    @field_validator(
+        *("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir"),
+        *("kafka_password_file", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -248,6 +270,15 @@ class Settings(BaseSettings):
             return _read(self.verify_key_file, "FRAUD_VERIFY_KEY_FILE")
         return public_key(self.signing_key_pem, "the bundle signing key")
 
+    @property
+    def kafka_password(self) -> str:
+        """The password we log in to Kafka with; "" where there is none.
+
+        Raises:
+            SettingsError: its file cannot be read.
+        """
+        return _secret(self.kafka_password_file, "FRAUD_KAFKA_PASSWORD_FILE")
+
     def replaced(self, **changes: Any) -> Self:
         """A checked copy with other values.
 
@@ -293,5 +324,10 @@ def _read(path: Path, variable: str) -> bytes:
     except OSError as error:
         raise SettingsError(
             f"{variable} names {str(path)!r}, which cannot be read: {error.strerror}.",
-            remedy="Give the path of a PEM file this process may read.",
+            remedy="Give the path of a file this process may read.",
         ) from None
+
+
+def _secret(path: Path | None, variable: str) -> str:
+    """The only line of a file, "" where none was named."""
+    return "" if path is None else _read(path, variable).decode().strip()

@@ -1,0 +1,36 @@
+"""How every Kafka client of the platform connects."""
+
+from fraud.domain.errors import SettingsError
+from fraud.settings import Settings
+
+
+def client_config(settings: Settings) -> dict[str, str | int]:
+    """The settings of librdkafka that consumers, producers and admin clients share.
+
+    Raises:
+        SettingsError: a login without a name, or a file that cannot be read.
+    """
+    config: dict[str, str | int] = {
+        "bootstrap.servers": settings.kafka_servers,
+        "security.protocol": settings.kafka_security_protocol,
+        "socket.keepalive.enable": "true",
+        "client.id": "fraud",
+    }
+    if settings.kafka_security_protocol.startswith("SASL"):
+        if not settings.kafka_username:
+            raise SettingsError(
+                f"FRAUD_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} needs a login.",
+                remedy="Set FRAUD_KAFKA_USERNAME and FRAUD_KAFKA_PASSWORD_FILE.",
+                field="kafka_username",
+            )
+        config |= {
+            "sasl.mechanism": settings.kafka_sasl_mechanism,
+            "sasl.username": settings.kafka_username,
+            "sasl.password": settings.kafka_password,
+        }
+    files = {
+        "ssl.ca.location": settings.kafka_ca_file,
+        "ssl.certificate.location": settings.kafka_certificate_file,
+        "ssl.key.location": settings.kafka_key_file,
+    }
+    return config | {name: str(path) for name, path in files.items() if path is not None}
