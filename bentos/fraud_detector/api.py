@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from bentos.fraud_detector.engine import clock_us
 from bentos.fraud_detector.guard import CALL, Call
 from bentos.fraud_detector.health import health
 from bentos.fraud_detector.intake import (
@@ -30,7 +31,7 @@ from bentos.fraud_detector.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from bentos.fraud_detector.openapi import openapi
 from bentos.fraud_detector.operations.routers import OPERATIONS
 from bentos.fraud_detector.problems import Problem, internal_error, printable, problem_of
-from bentos.fraud_detector.runtime import Runtime, clock_us
+from bentos.fraud_detector.runtime import Runtime
 from bentos.scoring.scorer import ScoreRequest
 from fraud.domain.decision import Decision, reply
 from fraud.domain.errors import FraudError

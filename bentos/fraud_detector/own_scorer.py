@@ -2,18 +2,35 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
 from bentos.scoring.ruleset import Rulesets
 from bentos.scoring.scorer import Champions, Scorer
 from fraud.ledger.pool import ConnectionPool
 
-STATEMENT_TIMEOUT_S = 1.2
 CONNECT_TIMEOUT_S = 2
 """The least that libpq knows."""
 
-HANG_UP_S = 1.5
-"""Seconds a transaction may take; what is left of the deadline is for the fallback."""
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """How long a scoring transaction may take.
+
+    Attributes:
+        statement_s: seconds after which the ledger ends a statement.
+        hang_up_s: seconds after which we end a transaction with a ledger that does nothing.
+    """
+
+    statement_s: float
+    hang_up_s: float
+
+
+IMPATIENT = TimeLimits(statement_s=1.2, hang_up_s=1.5)
+"""Where a caller waits: what is left of the deadline is for the fallback."""
+
+PATIENT = TimeLimits(statement_s=8.0, hang_up_s=10.0)
+"""Where nobody waits for the answer to one transaction, and batches are large."""
 
 
 class OwnScorer:
@@ -25,6 +42,7 @@ class OwnScorer:
         champions: models by fraud type.
         rulesets: rulesets by fraud type.
         clock_us: the time now, microseconds UTC.
+        limits: seconds a transaction may take.
     """
 
     def __init__(
@@ -34,7 +52,9 @@ class OwnScorer:
         champions: Champions,
         rulesets: Rulesets,
         clock_us: Callable[[], int],
+        limits: TimeLimits,
     ) -> None:
+        self._limits = limits
         self._url = url
         self._lookout = lookout
         self._champions = champions
@@ -57,7 +77,7 @@ class OwnScorer:
                 self._pool = ConnectionPool(
                     self._url,
                     size=1,
-                    statement_timeout_s=STATEMENT_TIMEOUT_S,
+                    statement_timeout_s=self._limits.statement_s,
                     connect_timeout_s=CONNECT_TIMEOUT_S,
                     role=self._lookout.role,
                 )
@@ -84,7 +104,7 @@ class Patience:
         after_s: seconds one may take.
     """
 
-    def __init__(self, scorers: Sequence[OwnScorer], after_s: float = HANG_UP_S) -> None:
+    def __init__(self, scorers: Sequence[OwnScorer], after_s: float) -> None:
         self._scorers = scorers
         self._after_s = after_s
         self._end = threading.Event()

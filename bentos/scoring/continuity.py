@@ -9,6 +9,7 @@ is there then, and takes the decision as it takes any other.
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import psycopg2
@@ -35,6 +36,24 @@ LEDGER_FAILURES = (LedgerUnavailable, psycopg2.InternalError, psycopg2.Programmi
 """What a ledger raises that is away, read-only, damaged or without its tables."""
 
 log = logging.getLogger("fraud.scoring")
+
+
+class Answering(Protocol):
+    """What answers where the scorer cannot."""
+
+    def answer(
+        self, requests: Sequence[ScoreRequest], error: UnavailableError
+    ) -> list[Decision | FraudError]:
+        """An answer to each request; `error` says why the scorer gave none."""
+
+
+class Postponement:
+    """Decides nothing: for callers that can wait until the scorer can, such as a stream."""
+
+    def answer(
+        self, requests: Sequence[ScoreRequest], error: UnavailableError
+    ) -> list[Decision | FraudError]:
+        return [error] * len(requests)
 
 
 class Fallback:
@@ -115,7 +134,7 @@ class ContinuousScorer:
 
     Args:
         own_scorer: gives the scorer, or raises LedgerUnavailable where there is none yet.
-        fallback: answers without the ledger.
+        fallback: answers where the scorer cannot.
         journal: where the fallback's decisions wait.
         breaker: around the ledger.
     """
@@ -123,7 +142,7 @@ class ContinuousScorer:
     def __init__(
         self,
         own_scorer: Callable[[], Scorer],
-        fallback: Fallback,
+        fallback: Answering,
         journal: Journal,
         breaker: CircuitBreaker,
     ) -> None:

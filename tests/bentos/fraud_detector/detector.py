@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import uvicorn
 
-from bentos.fraud_detector.runtime import Runtime, clock_us
+from bentos.fraud_detector.engine import clock_us
+from bentos.fraud_detector.runtime import Runtime
 from bentos.scoring.bundle import write_bundle
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.models import Deployment, record_deployment
