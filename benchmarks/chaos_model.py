@@ -9,9 +9,10 @@ from onnx import TensorProto, helper
 
 from bentos.scoring.bundle import write_bundle
 from bentos.scoring.manifest import Calibration, DataWindow, DataWindows, Manifest
+from fraud.domain.deployment import Deployment
 from fraud.domain.policy import Thresholds
+from fraud.ledger.deployments import record_deployment
 from fraud.ledger.embedded import ledger_url
-from fraud.ledger.models import Deployment, record_deployment
 from fraud.ledger.pool import transaction
 from fraud.settings import Settings
 from fraud.types.credit_card import CREDIT_CARD

@@ -168,3 +168,6 @@ class _RulesOnly:
 
     def model(self, fraud_type: str) -> ScoringModel:
         raise ModelUnavailable(f"No champion for {fraud_type}.")
+
+    def challenger(self, fraud_type: str) -> None:
+        return None

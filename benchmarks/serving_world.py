@@ -22,8 +22,9 @@ from bentos.scoring.bundle import MANIFEST_FILE
 from feature_store.lake import Lake
 from feature_store.materialize import materialize
 from feature_store.offline import build_frame
+from fraud.domain.deployment import Deployment
+from fraud.ledger.deployments import record_deployment
 from fraud.ledger.embedded import ledger_url
-from fraud.ledger.models import Deployment, record_deployment
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.schema import migrate
 from fraud.settings import Settings

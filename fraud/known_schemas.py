@@ -8,9 +8,10 @@ from psycopg2.extensions import cursor as Cursor
 from fraud.catalogue import Schema, schema_of
 from fraud.domain.errors import MalformedInput, NotFound
 from fraud.domain.fraud_type import FraudType
+from fraud.ledger.deployments import current_deployment
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.engine import connect
-from fraud.ledger.models import current_deployment, feature_definition, feature_names
+from fraud.ledger.models import feature_definition, feature_names
 from fraud.settings import Settings
 
 CODE, SERVED = "code", "served"

@@ -4,9 +4,10 @@ import logging
 
 from bentos.scoring.bundle import Bundle, read_bundle
 from bentos.scoring.model import ScoringModel
+from fraud.domain.deployment import Deployment
 from fraud.domain.errors import BundleError, NotFound
 from fraud.domain.fraud_type import FraudType
-from fraud.ledger.models import Deployment, current_deployment
+from fraud.ledger.deployments import current_deployment
 from fraud.ledger.pool import ConnectionPool
 from fraud.settings import Settings
 

@@ -10,22 +10,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-import numpy as np
-
-from bentos.scoring.bundle import MANIFEST_FILE, MODEL_FILE, SIGNATURE_FILE, read_bundle
+from bentos.fraud_detector.bundle_shelf import BundleShelf, Stamp
+from bentos.fraud_detector.challengers import ChallengerShelf
+from bentos.scoring.challenge import Challenger
 from bentos.scoring.model import ScoringModel
-from fraud.domain.errors import BundleError, FraudError, ModelUnavailable
+from fraud.domain.deployment import Deployment
+from fraud.domain.errors import FraudError, ModelUnavailable
 from fraud.domain.event import from_us
 from fraud.domain.fraud_type import FraudType
-from fraud.ledger.models import Deployment
 
 RECHECK_S = 60.0
 """How often the files of a served bundle are hashed again although they look unchanged."""
 
-WARM_UP_ROWS = (1, 2, 128)
-
-Stamp = tuple[tuple[int, int, int] | None, ...]
+EMPTY: Mapping[str, Deployment] = MappingProxyType({})
 
 log = logging.getLogger("fraud.detector")
 
@@ -40,7 +40,7 @@ class _Served:
 
 
 class ChampionShelf:
-    """The models that serve, one per fraud type; implements `bentos.scoring.scorer.Champions`.
+    """The models that serve, one per fraud type; implements `bentos.scoring.challenge.Champions`.
 
     `refresh` belongs to one thread; `model` and `report` may be called from any.
 
@@ -61,8 +61,8 @@ class ChampionShelf:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fraud_types = fraud_types
-        self._verify_key_pem = verify_key_pem
-        self._bundle_dir = bundle_dir
+        self._bundles = BundleShelf(bundle_dir, verify_key_pem)
+        self._challengers = ChallengerShelf(fraud_types, self._bundles)
         self._on_swap = on_swap
         self._clock_s = clock_s
         self._served: dict[str, _Served] = {}
@@ -80,27 +80,34 @@ class ChampionShelf:
             )
         return served.model
 
+    def challenger(self, fraud_type: str) -> Challenger | None:
+        return self._challengers.challenger(fraud_type)
+
     def has_any(self) -> bool:
         """Whether any fraud type has a model."""
         return bool(self._served)
 
-    def report(self) -> dict[str, dict[str, str | None]]:
-        """Per fraud type: which model serves since when, and what is wrong, if anything.
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Per fraud type: which model serves since when, what is wrong, and who challenges it.
 
         `status` is `ok`, `stale` (an older or damaged one serves), `refused` (none of those
         promoted may serve) or `missing` (none was ever promoted).
         """
         return {name: self._report(name) for name in self._fraud_types}
 
-    def refresh(self, deployments: Sequence[Deployment]) -> None:
+    def refresh(
+        self, deployments: Sequence[Deployment], challengers: Mapping[str, Deployment] = EMPTY
+    ) -> None:
         """Take over what was promoted, and look after what serves.
 
         Args:
             deployments: those of stage champion, newest first.
+            challengers: who challenges them, by fraud type.
         """
         for name, kind in self._fraud_types.items():
             mine = [each for each in deployments if each.fraud_type == name]
             self._problems[name] = " ".join(self._refresh(kind, mine))
+        self._challengers.refresh(challengers)
 
     def _refresh(self, kind: FraudType, deployments: Sequence[Deployment]) -> list[str]:
         problems: list[str] = []
@@ -117,18 +124,17 @@ class ChampionShelf:
 
     def _take(self, kind: FraudType, deployment: Deployment) -> str:
         """Load a deployment and let it serve; what is wrong with it, or nothing."""
-        folder = self._bundle_dir / deployment.bundle_path
-        stamp = _stamp(folder)
+        stamp = self._bundles.stamp(deployment)
         known = self._refused.get(deployment.deployment_id)
         now_s = self._clock_s()
         if known is not None and known[0] == stamp and now_s - known[1] < RECHECK_S:
             return known[2]
         try:
-            model = self._load(kind, folder, deployment)
+            model = self._bundles.load(kind, deployment)
         except FraudError as error:
             if known is None:
                 log.error("Model %s is refused: %s", deployment.model_version, error)
-            problem = self._shown(error)
+            problem = self._bundles.shown(error)
             self._refused[deployment.deployment_id] = (stamp, now_s, problem)
             return problem
         self._refused.pop(deployment.deployment_id, None)
@@ -137,40 +143,22 @@ class ChampionShelf:
         self._on_swap(kind.name, model)
         return ""
 
-    def _load(self, kind: FraudType, folder: Path, deployment: Deployment) -> ScoringModel:
-        bundle = read_bundle(folder, self._verify_key_pem, kind)
-        if bundle.digest != deployment.bundle_digest:
-            raise BundleError(
-                f"{folder} holds another bundle than the one that was promoted.",
-                remedy="Restore the promoted one, or promote this one.",
-            )
-        model = ScoringModel(bundle)
-        _warm_up(model)
-        return model
-
     def _recheck(self, kind: FraudType, served: _Served) -> str:
         """Whether the files of what serves are still what was loaded."""
-        folder = self._bundle_dir / served.deployment.bundle_path
-        stamp, now_s = _stamp(folder), self._clock_s()
+        stamp, now_s = self._bundles.stamp(served.deployment), self._clock_s()
         if stamp == served.stamp and now_s - served.checked_s < RECHECK_S:
             return served.problem
         problem = ""
         try:
-            bundle = read_bundle(folder, self._verify_key_pem, kind)
-            if bundle.digest != served.deployment.bundle_digest:
-                raise BundleError(f"{folder} holds another bundle than the one that serves.")
+            self._bundles.check(kind, served.deployment)
         except FraudError as error:
-            problem = f"{self._shown(error)} The model loaded before goes on."
+            problem = f"{self._bundles.shown(error)} The model loaded before goes on."
             if problem != served.problem:
                 log.error("The files of model %s: %s", served.model.version, error)
         self._served[kind.name] = _Served(served.deployment, served.model, stamp, now_s, problem)
         return problem
 
-    def _shown(self, error: FraudError) -> str:
-        """The error without the paths of this machine, which strangers can read in /health."""
-        return str(error).replace(f"{self._bundle_dir}/", "")
-
-    def _report(self, fraud_type: str) -> dict[str, str | None]:
+    def _report(self, fraud_type: str) -> dict[str, Any]:
         served, problem = self._served.get(fraud_type), self._problems[fraud_type]
         if served is None:
             return {
@@ -179,13 +167,15 @@ class ChampionShelf:
                 "status": "refused" if problem else "missing",
                 "problem": problem or "No model was ever promoted.",
             }
-        content: dict[str, str | None] = {
+        content: dict[str, Any] = {
             "model_version": served.model.version,
             "promoted_at": _iso(served.deployment.promoted_at_us),
             "status": "stale" if problem else "ok",
         }
         if problem:
             content["problem"] = problem
+        if challenger := self._challengers.report(fraud_type):
+            content["challenger"] = challenger
         return content
 
 
@@ -200,34 +190,5 @@ def settle_heap() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def _warm_up(model: ScoringModel) -> None:
-    """Score what nobody asked, so that the first caller does not wait for allocations."""
-    baseline = np.array(model.manifest.baseline)
-    try:
-        for rows in WARM_UP_ROWS:
-            model.probabilities(np.tile(baseline, (rows, 1)))
-        model.contributions(baseline)
-    except FraudError:
-        raise
-    except Exception as error:  # the runtime's exceptions share no public base
-        raise BundleError(
-            f"The graph of {model.version} loads but does not run: {error}",
-            remedy="Export it again for the runtime that serves.",
-        ) from error
-
-
 def _iso(time_us: int) -> str:
     return from_us(time_us).isoformat().replace("+00:00", "Z")
-
-
-def _stamp(folder: Path) -> Stamp:
-    """Changes when a file of the bundle is replaced or written to; None for a missing one."""
-    marks: list[tuple[int, int, int] | None] = []
-    for name in (MODEL_FILE, MANIFEST_FILE, SIGNATURE_FILE):
-        try:
-            found = (folder / name).stat()
-        except OSError:
-            marks.append(None)
-        else:
-            marks.append((found.st_mtime_ns, found.st_size, found.st_ino))
-    return tuple(marks)

@@ -132,7 +132,7 @@ class ScoringEngine:
     def _take_over(self, sighting: Sighting) -> None:
         self._on_sighting(sighting)
         self.rulesets.refresh(sighting.rulesets)
-        self.champions.refresh(sighting.deployments)
+        self.champions.refresh(sighting.deployments, sighting.challengers)
 
     def _on_swap(self, fraud_type: str, model: ScoringModel) -> None:
         accuracy = model.manifest.metrics.get("test", {}).get("accuracy")

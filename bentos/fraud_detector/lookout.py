@@ -13,14 +13,15 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from bentos.fraud_detector.watch import Sighting
+from fraud.domain.deployment import Deployment, standing_champions
 from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.ruleset import Ruleset, built_in
 from fraud.ledger.audit import claim_chain, one_line
 from fraud.ledger.audit_anchors import AnchorFile
 from fraud.ledger.audit_check import anchors
+from fraud.ledger.deployments import challengers, champions
 from fraud.ledger.engine import connect, unavailable
-from fraud.ledger.models import CHAMPION, Deployment, deployments
 from fraud.ledger.revocations import Marker, marker, revocations
 from fraud.ledger.rules import seed_rules
 from fraud.ledger.rulesets import latest_revisions, load_ruleset
@@ -106,8 +107,8 @@ class Lookout:
             cursor.execute("SELECT version_num FROM alembic_version")
             row = cursor.fetchone()
             for name in self._fraud_types:
-                newest = deployments(cursor, name, limit=CANDIDATES)
-                found += [each for each in newest if each.stage == CHAMPION]
+                found += standing_champions(champions(cursor, name, limit=CANDIDATES))
+            challenging = challengers(cursor)
             self._rulesets = self._look_at_rulesets(cursor)
             seen = marker(cursor)
             if seen != self._marker:
@@ -117,6 +118,7 @@ class Lookout:
         connection.commit()
         return Sighting(
             deployments=tuple(found),
+            challengers=challenging,
             revision=row[0] if row else None,
             rulesets=self._rulesets,
             revocations=self._revocations,

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
+from bentos.scoring.challenge import Champions
 from bentos.scoring.ruleset import Rulesets
-from bentos.scoring.scorer import Champions, Scorer
+from bentos.scoring.scorer import Scorer
 from fraud.ledger.pool import ConnectionPool
 
 CONNECT_TIMEOUT_S = 2

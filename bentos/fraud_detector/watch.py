@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from fraud.domain.deployment import Deployment
 from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.ruleset import Ruleset
-from fraud.ledger.models import Deployment
 from fraud.security.revocation import Revocations
 
 INTERVAL_S = 0.5
@@ -27,16 +27,18 @@ class Sighting:
     """What the last look at the ledger found.
 
     Attributes:
-        deployments: of stage champion, newest first.
+        deployments: of stage champion, newest first, without those that were rolled back.
         revision: of the ledger's schema.
         rulesets: by fraud type.
         revocations: tokens that were taken back.
+        challengers: who challenges the champion, by fraud type.
     """
 
     deployments: tuple[Deployment, ...]
     revision: str | None
     rulesets: Mapping[str, Ruleset] = field(default_factory=dict)
     revocations: Revocations = field(default_factory=Revocations)
+    challengers: Mapping[str, Deployment] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 import logging
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bentos.scoring.fallback import NO_MODEL, rules_only
 from bentos.scoring.model import ScoringModel, to_probabilities
-from bentos.scoring.ruleset import CompiledRuleset, Rulesets
+from bentos.scoring.ruleset import CompiledRuleset
 from fraud.domain.decision import Decision, Reason, new_decision_id
-from fraud.domain.errors import ModelUnavailable
+from fraud.domain.errors import ContractError, ModelUnavailable
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
 from fraud.domain.fraud_type import FraudType
@@ -17,9 +16,6 @@ from fraud.domain.policy import policy_version
 from fraud.domain.reasons import MAX_REASONS, NO_MODEL_REASON, hit_reasons, top_reasons
 from fraud.domain.rules import RiskLevel
 from fraud.domain.ruleset import Findings
-
-if TYPE_CHECKING:
-    from bentos.scoring.scorer import Champions
 
 log = logging.getLogger("fraud.scoring")
 
@@ -59,7 +55,7 @@ class Judge:
             ModelUnavailable: the model breaks on an event, and the type refuses to go without.
         """
         try:
-            return self._decide(events, matrix, now_us)
+            return self.decide_with_model(events, matrix, now_us)
         except Exception:
             if self._model is None:
                 raise
@@ -72,11 +68,14 @@ class Judge:
         without = Judge(self._fraud_type, None, self._compiled)
         return without.decide(events, matrix, now_us)
 
-    def _decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
+    def decide_with_model(
+        self, events: Sequence[Event], matrix: Floats, now_us: int
+    ) -> list[Decision]:
+        """Likewise, but whatever the model raises is the caller's business."""
         if self._model is None:
             probabilities = [math.nan] * len(events)
         else:
-            probabilities = to_probabilities(self._model.margins(matrix)).tolist()
+            probabilities = finite_probabilities(self._model, matrix)
         return [
             self._decide_one(event, row, values, probability, now_us)
             for event, row, values, probability in zip(
@@ -108,6 +107,7 @@ class Judge:
             shadow_rules=tuple(hit.rule.code for hit in findings.shadow),
             rules_version=ruleset.rules_version,
             lists_version=ruleset.lists_version,
+            deployment_id=None if self._model is None else self._model.deployment_id,
         )
 
     def _reasons(
@@ -124,16 +124,15 @@ class Judge:
         return reasons + top_reasons(features, values, contributions.tolist(), most)
 
 
-def judge_of(fraud_type: FraudType, champions: "Champions", rulesets: Rulesets) -> Judge:
-    """The judge for a batch: with the champion, or without where the type allows it.
+def finite_probabilities(model: ScoringModel, matrix: Floats) -> list[float]:
+    """A model's probabilities, shape (n, features) -> n of them.
 
     Raises:
-        ModelUnavailable: there is no champion and the type refuses to go without.
+        ContractError: one is not a number, which no threshold would hold against.
     """
-    compiled = rulesets.ruleset(fraud_type.name)
-    try:
-        return Judge(fraud_type, champions.model(fraud_type.name), compiled)
-    except ModelUnavailable:
-        if fraud_type.on_failure == "refuse":
-            raise
-        return Judge(fraud_type, None, compiled)
+    probabilities: list[float] = to_probabilities(model.margins(matrix)).tolist()
+    if any(map(math.isnan, probabilities)):
+        raise ContractError(
+            f"Model {model.version} answered what is not a number.", remedy="Roll it back."
+        )
+    return probabilities

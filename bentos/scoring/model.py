@@ -1,6 +1,7 @@
 """A champion at work: probabilities, log-odds and contributions from an ONNX graph."""
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -46,15 +47,23 @@ class ScoringModel:
     Attributes:
         manifest: what the model is.
         digest: names model and manifest at once.
+        deployment_id: the step that put it into service; None where none did.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, deployment_id: int | None = None) -> None:
         self.manifest: Manifest = bundle.manifest
+        self.deployment_id = deployment_id
         self.digest = bundle.digest
         self._session = open_session(bundle.onnx_bytes)
         self._width = len(self.manifest.feature_names)
         self._check_graph()
         self._baseline = np.array(self.manifest.baseline, dtype=np.float64)
+
+    def deployed_as(self, deployment_id: int) -> Self:
+        """The same loaded model, put into service by another step."""
+        twin = copy.copy(self)
+        twin.deployment_id = deployment_id
+        return twin
 
     @property
     def version(self) -> str:

@@ -14,7 +14,8 @@ from fraud.domain.fraud_type import FraudType
 from fraud.domain.policy import Thresholds
 from fraud.domain.reasons import NO_HISTORY_REASON, NO_MODEL_REASON
 from fraud.domain.ruleset import Ruleset, built_in
-from fraud.ledger.models import deployment_of, feature_names
+from fraud.ledger.deployments import deployment_of
+from fraud.ledger.models import feature_names
 from fraud.ledger.policies import policy
 from fraud.ledger.recorded import RecordedDecision
 from fraud.ledger.rulesets import load_ruleset

@@ -8,8 +8,7 @@ from typing import Protocol
 import psycopg2.errors
 from psycopg2.extensions import cursor as Cursor
 
-from bentos.scoring.judge import judge_of
-from bentos.scoring.model import ScoringModel
+from bentos.scoring.challenge import Champions, decider_of
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
 from feature_store.state_table import StateRace, StoredState, load_states, save_states
@@ -56,17 +55,6 @@ class ScoreRequest:
     body_digest: bytes
     actor: str
     origin: str
-
-
-class Champions(Protocol):
-    """Where the scorer finds the model that serves a fraud type."""
-
-    def model(self, fraud_type: str) -> ScoringModel:
-        """The champion.
-
-        Raises:
-            ModelUnavailable: there is none that may be served.
-        """
 
 
 class Decider(Protocol):
@@ -118,7 +106,7 @@ class Scorer:
             ModelUnavailable: a fraud type without a champion refuses to guess; likewise.
         """
         judges = {
-            name: judge_of(type_layout(name).fraud_type, self._champions, self._rulesets)
+            name: decider_of(type_layout(name).fraud_type, self._champions, self._rulesets)
             for name in {request.event.fraud_type for request in requests}
         }
         return self.commit(requests, judges, scored)

@@ -2,7 +2,9 @@
 
 import uuid
 from dataclasses import dataclass
+from typing import Literal
 
+from fraud.domain.deployment import CHAMPION, Role
 from fraud.domain.event import from_us
 from fraud.domain.policy import ACTIONS, Action
 from fraud.domain.rules import RiskLevel
@@ -28,11 +30,29 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowScore:
+    """What a model said of an event beside the one that answered.
+
+    Attributes:
+        model_version: which model.
+        probability: its probability of fraud; None where it gave none.
+        problem: why it gave none: `broke`, or `skipped` to spare those who wait.
+        took_us: microseconds its batch took.
+    """
+
+    model_version: str
+    probability: float | None
+    problem: Literal["", "broke", "skipped"]
+    took_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one event; see the reply of `/predict` for the meaning of each part.
 
     What the reply leaves out: `shadow_rules` are the codes of shadow rules that held,
-    `rules_version` and `lists_version` name the ruleset that decided.
+    `rules_version` and `lists_version` name the ruleset that decided, `role` and `deployment_id`
+    say as what its model answered, and `shadow` what a challenger or the champion said beside.
     """
 
     transaction_id: str
@@ -50,6 +70,9 @@ class Decision:
     shadow_rules: tuple[str, ...] = ()
     rules_version: int = 0
     lists_version: int = 0
+    role: Role = CHAMPION
+    deployment_id: int | None = None
+    shadow: ShadowScore | None = None
 
     @property
     def recommended_action(self) -> Action:

@@ -7,7 +7,7 @@ time here is round trips and per-row work in Python, and both stay flat this way
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg2.errors
@@ -119,7 +119,7 @@ _INSERT = Statement(
             amount_minor bigint, body_digest text, fields jsonb, reply jsonb, feature_values text,
             schema_hash text, actor text, outbox_key text, alert_type text, description text,
             rules_version bigint, lists_version bigint, shadow_rules jsonb,
-            money_at_risk bigint
+            money_at_risk bigint, role text, deployment_id bigint, shadow jsonb
         )
     ), new_transactions AS (
         INSERT INTO transactions (
@@ -138,7 +138,8 @@ _INSERT = Statement(
         INSERT INTO decisions (
             decision_id, transaction_id, fraud_type, probability, risk_level, action, reasons,
             rules, model_version, policy_version, schema_hash, feature_values, degraded,
-            scored_at, actor, rules_version, lists_version, shadow_rules
+            scored_at, actor, rules_version, lists_version, shadow_rules, role, deployment_id,
+            shadow
         )
         SELECT
             (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
@@ -146,7 +147,8 @@ _INSERT = Statement(
             reply->>'recommended_action', reply->'reasons', reply->'rules',
             reply->>'model_version', reply->>'policy_version', schema_hash,
             decode(feature_values, 'base64'), (reply->>'degraded')::boolean,
-            (reply->>'scored_at')::timestamptz, actor, rules_version, lists_version, shadow_rules
+            (reply->>'scored_at')::timestamptz, actor, rules_version, lists_version, shadow_rules,
+            role, deployment_id, shadow
         FROM batch
     ), new_alerts AS (
         INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
@@ -207,7 +209,11 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
         "lists_version": decision.lists_version,
         "shadow_rules": decision.shadow_rules,
         "outbox_key": record.subject,
+        "role": decision.role,
+        "deployment_id": decision.deployment_id,
     }
+    if decision.shadow is not None:
+        parameters["shadow"] = asdict(decision.shadow)
     if decision.risk_level > RiskLevel.LOW:
         parameters["alert_type"] = decision.rules[0] if decision.rules else "MODEL_SCORE"
         parameters["description"] = _description(decision)

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
+import fraud.ledger.deployment_tables
 import fraud.ledger.materialisations
 import fraud.ledger.outbox_tables
 import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metadata
@@ -124,6 +125,19 @@ decisions = Table(
         nullable=False,
         server_default=EMPTY_LIST,
         comment="Codes of shadow rules that held.",
+    ),
+    Column(
+        "role",
+        String(10),
+        nullable=False,
+        server_default="champion",
+        comment="As what its model answered.",
+    ),
+    Column("deployment_id", BigInteger, comment="Under which step of that model."),
+    Column(
+        "shadow",
+        JSONB,
+        comment="What the model said that did not answer; null without a challenge.",
     ),
     Index("ix_decisions_fraud_type_scored_at", "fraud_type", "scored_at"),
     Index("ix_decisions_degraded_scored_at", "scored_at", postgresql_where=text("degraded")),
@@ -251,22 +265,6 @@ entity_state = Table(
     Column("state", LargeBinary, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
-)
-
-deployments = Table(
-    "deployments",
-    metadata,
-    row_id(),
-    fraud_type(),
-    Column("model_version", String(100), nullable=False),
-    Column("bundle_path", Text, nullable=False),
-    Column("bundle_digest", String(64), nullable=False),
-    Column("stage", String(20), nullable=False),
-    Column("promoted_by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("promoted_at", Moment, nullable=False),
-    Column("mlflow_run_id", String(64)),
-    Index("ix_deployments_fraud_type_stage_id", "fraud_type", "stage", "id"),
 )
 
 quarantine = Table(

@@ -1,7 +1,7 @@
 """The databases of the platform: reachable, made where they are missing, and up to date."""
 
+from fraud.ledger.deployments import current_deployment
 from fraud.ledger.engine import database_name, ensure_database, sibling, wait_until_ready
-from fraud.ledger.models import current_deployment
 from fraud.ledger.pool import transaction
 from fraud.run.programs import Databases
 

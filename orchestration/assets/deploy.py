@@ -8,16 +8,13 @@ from psycopg2.extensions import cursor as Cursor
 
 from bentos.scoring.bundle import MANIFEST_FILE
 from fraud.catalogue import definition_of, differences, schema_of
+from fraud.domain.deployment import Deployment
 from fraud.domain.errors import FraudError
 from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
 from fraud.known_schemas import served_schema
-from fraud.ledger.models import (
-    Deployment,
-    current_deployment,
-    record_deployment,
-    record_feature_schema,
-)
+from fraud.ledger.deployments import current_deployment, record_deployment
+from fraud.ledger.models import record_feature_schema
 from fraud.ledger.pool import ConnectionPool
 from fraud.settings import Settings
 from orchestration.assets.naming import (

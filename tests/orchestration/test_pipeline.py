@@ -18,7 +18,7 @@ from bentos.scoring.bundle import read_bundle
 from bentos.scoring.model import ScoringModel
 from feature_store.lake import Lake
 from fraud.domain.errors import NotFound
-from fraud.ledger.models import current_deployment
+from fraud.ledger.deployments import current_deployment
 from fraud.ledger.pool import transaction
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD

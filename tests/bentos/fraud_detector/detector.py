@@ -17,8 +17,9 @@ import uvicorn
 from bentos.fraud_detector.engine import clock_us
 from bentos.fraud_detector.runtime import Runtime
 from bentos.scoring.bundle import write_bundle
+from fraud.domain.deployment import CHAMPION, Deployment, Stage
 from fraud.domain.fraud_type import FraudType
-from fraud.ledger.models import Deployment, record_deployment
+from fraud.ledger.deployments import record_deployment
 from fraud.ledger.pool import transaction
 from fraud.security.tokens import issue
 from fraud.settings import Settings, load_settings
@@ -67,6 +68,8 @@ def promote(
     *,
     kind: FraudType = CREDIT_CARD,
     at_us: int | None = None,
+    stage: Stage = CHAMPION,
+    share: float = 0.0,
     **changes: Any,
 ) -> Path:
     """Write a signed bundle and deploy it; returns the bundle's folder.
@@ -78,7 +81,7 @@ def promote(
     manifest = a_manifest(graph, kind, model_version=version, metrics=metrics, **changes)
     folder = settings.bundle_dir / version
     digest = write_bundle(folder, graph, manifest, settings.signing_key_pem)
-    deploy(ledger, version, digest, fraud_type=kind.name, at_us=at_us)
+    deploy(ledger, version, digest, fraud_type=kind.name, at_us=at_us, stage=stage, share=share)
     return folder
 
 
@@ -89,6 +92,8 @@ def deploy(
     *,
     fraud_type: str = "credit_card",
     at_us: int | None = None,
+    stage: Stage = CHAMPION,
+    share: float = 0.0,
 ) -> None:
     """Record a deployment of the bundle in the folder `version`."""
     with transaction(ledger) as cursor:
@@ -102,6 +107,8 @@ def deploy(
                 promoted_by="test",
                 reason="because",
                 promoted_at_us=at_us or clock_us(),
+                stage=stage,
+                share=share,
             ),
         )
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bentos.scoring.bundle import Bundle, read_signed_bundle, write_bundle
+from bentos.scoring.challenge import Challenger
 from bentos.scoring.continuity import Fallback
 from bentos.scoring.journal import Journal
 from bentos.scoring.labeller import Labeller
@@ -21,14 +22,15 @@ from bentos.scoring.signing import new_signing_keys
 from feature_store.lake import Lake
 from feature_store.materialize import materialize
 from fraud.domain.decision import Decision
+from fraud.domain.deployment import CANARY, CHAMPION, Deployment, Stage
 from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.label import Label
 from fraud.domain.policy import Thresholds
 from fraud.domain.rules import RiskLevel
 from fraud.ledger.audit import claim_chain
+from fraud.ledger.deployments import record_deployment
 from fraud.ledger.engine import connect
 from fraud.ledger.lists import add_entries, create_list
-from fraud.ledger.models import Deployment, record_deployment
 from fraud.ledger.policies import activate_policy, propose_policy
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.rules import change_state, draft_rule
@@ -71,6 +73,7 @@ class Past:
     folder: Path
     clock: Clock = field(default_factory=Clock)
     model: ScoringModel | None = None
+    challenger: Challenger | None = None
     scored: int = 0
 
     @property
@@ -82,6 +85,19 @@ class Past:
         return Archive(self.pool, self.lake, self.folder / "bundles", PUBLIC)
 
     def promote(self, version: str, steepness: float, **changes: object) -> Bundle:
+        """A new champion."""
+        bundle = self._deploy(version, steepness, CHAMPION, 0.0, **changes)
+        self.model = ScoringModel(bundle)
+        return bundle
+
+    def try_canary(self, version: str, steepness: float, share: float) -> None:
+        """A challenger that answers for its share from now on."""
+        bundle = self._deploy(version, steepness, CANARY, share)
+        self.challenger = Challenger(ScoringModel(bundle), CANARY, share)
+
+    def _deploy(
+        self, version: str, steepness: float, stage: Stage, share: float, **changes: object
+    ) -> Bundle:
         graph = a_graph(len(CREDIT_CARD.feature_names))
         calibration = Calibration(a=steepness, b=-0.5, squeeze=1e-6)
         manifest = a_manifest(graph, model_version=version, calibration=calibration, **changes)
@@ -89,12 +105,9 @@ class Past:
         digest = write_bundle(place, graph, manifest, PRIVATE)
         path = f"{KIND}/{version}"
         with self.pool.transaction() as cursor:
-            record_deployment(
-                cursor, Deployment(KIND, version, path, digest, WHO, "test", self.clock())
-            )
-        bundle = read_signed_bundle(place, PUBLIC)
-        self.model = ScoringModel(bundle)
-        return bundle
+            step = Deployment(KIND, version, path, digest, WHO, "test", self.clock())
+            record_deployment(cursor, replace(step, stage=stage, share=share))
+        return read_signed_bundle(place, PUBLIC)
 
     def activate_rule(self, code: str, expression: str, state: str = "active") -> None:
         with self.pool.transaction() as cursor:
@@ -126,9 +139,8 @@ class Past:
         """Decide on so many events, in batches of three; they happened `late_us` ago."""
         decisions: list[Decision] = []
         with self._chain("scorer") as chain:
-            scorer = Scorer(
-                self.pool, OneModel(self.model), self.clock, chain, LedgerRulesets(self.pool)
-            )
+            champions = OneModel(self.model, self.challenger)
+            scorer = Scorer(self.pool, champions, self.clock, chain, LedgerRulesets(self.pool))
             while len(decisions) < count:
                 self.clock.now_us += step_us
                 batch = [self._request(late_us) for _ in range(min(3, count - len(decisions)))]

@@ -45,6 +45,19 @@ def told(replays: list[Replay]) -> list[object]:
     return [(each.differences, each.obstacles) for each in replays if not each.is_identical]
 
 
+def test_what_a_canary_answered_is_replayed_with_the_canary(past: Past) -> None:
+    past.promote("m1", 0.9)
+    past.try_canary("m2", 0.4, share=0.7)  # of the two users it meets one
+    decisions = past.score(30)
+    assert {each.model_version for each in decisions} == {"m1", "m2"}
+    assert told(replayed(past)) == []
+    by_canary = next(each for each in decisions if each.role == "canary")
+    past.tamper(
+        "UPDATE decisions SET model_version = 'm1' WHERE decision_id = %s", by_canary.decision_id
+    )
+    assert "fraud_probability" in differing(past, by_canary.decision_id)
+
+
 def test_all_is_identical_after_promotions_edits_late_data_and_rebuilt_states(past: Past) -> None:
     events, labels, past.clock.now_us = halves(past.folder / "source")
     past.give_lake(events[0], labels[0])

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from bentos.scoring.bundle import read_bundle, write_bundle
+from bentos.scoring.challenge import Challenger
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.scorer import Scorer, ScoreRequest
 from bentos.scoring.signing import new_signing_keys
@@ -24,10 +25,14 @@ _numbers = count(1)
 
 
 class OneModel:
-    """Champions with one model for every fraud type, or with none."""
+    """Champions with one model for every fraud type, or with none, and who challenges it."""
 
-    def __init__(self, model: ScoringModel | None) -> None:
+    def __init__(self, model: ScoringModel | None, challenger: Challenger | None = None) -> None:
         self._model = model
+        self._challenger = challenger
+
+    def challenger(self, fraud_type: str) -> Challenger | None:
+        return self._challenger
 
     def model(self, fraud_type: str) -> ScoringModel:
         if self._model is None:

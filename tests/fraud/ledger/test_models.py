@@ -1,59 +1,16 @@
-import dataclasses
 import datetime as dt
 
 import pytest
 
 from fraud.ledger.models import (
-    Deployment,
     ModelPerformance,
-    current_deployment,
-    deployments,
     feature_names,
-    record_deployment,
     record_feature_schema,
     record_performance,
 )
 from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 from tests.fraud.ledger.builders import NOON_US
-
-
-def a_deployment(**changes: str) -> Deployment:
-    deployment = Deployment(
-        fraud_type="credit_card",
-        model_version="credit_card-1",
-        bundle_path="bundles/credit_card-1",
-        bundle_digest="a" * 64,
-        promoted_by="pipeline",
-        reason="highest average precision",
-        promoted_at_us=NOON_US,
-        mlflow_run_id="b" * 32,
-    )
-    return dataclasses.replace(deployment, **changes)  # type: ignore[arg-type]
-
-
-def test_nothing_serves_before_the_first_deployment(ledger_pool: ConnectionPool) -> None:
-    with ledger_pool.transaction() as cursor:
-        assert current_deployment(cursor, "account_opening") is None
-        assert deployments(cursor, "account_opening") == []
-
-
-def test_the_last_champion_serves(ledger_pool: ConnectionPool) -> None:
-    versions = ["v1", "v2", "v1"]  # a roll back is a deployment of its own
-    with ledger_pool.transaction() as cursor:
-        numbers = [
-            record_deployment(cursor, a_deployment(model_version=each, fraud_type="ach"))
-            for each in versions
-        ]
-        record_deployment(cursor, a_deployment(fraud_type="ach", stage="shadow"))
-        record_deployment(cursor, a_deployment(fraud_type="credit_card"))
-    with ledger_pool.transaction() as cursor:
-        current = current_deployment(cursor, "ach")
-        history = deployments(cursor, "ach")
-    expected = a_deployment(model_version="v1", fraud_type="ach")
-    assert current == dataclasses.replace(expected, deployment_id=numbers[-1])
-    assert [each.stage for each in history] == ["shadow", *["champion"] * 3]
-    assert [each.model_version for each in history[1:]] == versions[::-1]
 
 
 def test_performances_have_the_guides_columns(ledger_pool: ConnectionPool) -> None:
