@@ -64,12 +64,13 @@ token: setup ## print a development token for the API
 test: setup ## run the tests; PYTEST_ARGS="-k name" narrows them
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
-check: setup ## lint, format, types, import rules, docs and layout, in under two minutes
+check: setup ## lint, format, types, import rules, docs, alerts and layout, in under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(OURS)
 	$(BIN)/lint-imports
 	$(BIN)/fraud features docs --check
+	@dashboards/check.sh
 	$(BIN)/pytest -q tests/test_layout.py
 
 parity: setup ## stream, rebuild offline, compare bit by bit; N= events, SEED=, OUT= a file

@@ -72,7 +72,7 @@ async def predict(request: Request) -> Response:
         problem = problem_of(error)
         await runtime.refused(call, "/predict", problem, transaction_id)
         return problem.response("/predict")
-    runtime.metrics.decided(answer)
+    runtime.metrics.decided(answer, accepted.event.amount_minor)
     runtime.metrics.took(answer.fraud_type, time.perf_counter() - started_s)
     return Response(orjson.dumps(reply(answer)), media_type=JSON)
 
@@ -99,13 +99,14 @@ async def batch_predict(request: Request) -> Response:
     ]
     if refusals:
         await runtime.refused_all(call, "/batch-predict", refusals)
-    predictions = []
+    predictions: list[dict[str, object]] = []
     for item, outcome in zip(items, outcomes, strict=True):
-        if isinstance(outcome, Decision):
-            runtime.metrics.decided(outcome)
-            predictions.append(reply(outcome))
-        else:
+        if isinstance(outcome, Problem):
             predictions.append({"transaction_id": _id_of(item), "error": outcome.body()})
+            continue
+        assert isinstance(item, Accepted)
+        runtime.metrics.decided(outcome, item.event.amount_minor)
+        predictions.append(reply(outcome))
     for fraud_type in {item.event.fraud_type for item in fine}:
         runtime.metrics.took(fraud_type, time.perf_counter() - started_s)
     return Response(orjson.dumps({"predictions": predictions}), media_type=JSON)
@@ -120,7 +121,8 @@ async def show_health(request: Request) -> Response:
 
 async def show_metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
-    text = await asyncio.to_thread(runtime_of(request.app).metrics.exposition)
+    runtime = runtime_of(request.app)
+    text = await asyncio.to_thread(runtime.metrics.exposition, runtime.ledger_metrics)
     return Response(text, media_type=METRICS_MEDIA_TYPE)
 
 

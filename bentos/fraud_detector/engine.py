@@ -10,7 +10,7 @@ from bentos.fraud_detector.lookout import Lookout
 from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.own_scorer import IMPATIENT, OwnScorer, Patience, TimeLimits
 from bentos.fraud_detector.shelf import RulesetShelf
-from bentos.fraud_detector.watch import LedgerWatch, Sighting
+from bentos.fraud_detector.watch import LedgerStatus, LedgerWatch, Sighting
 from bentos.scoring.breaker import BreakerState, CircuitBreaker
 from bentos.scoring.continuity import (
     Answering,
@@ -46,6 +46,7 @@ class ScoringEngine:
         metrics: where it counts.
         before_look: called before every look at the ledger.
         on_sighting: told what was seen, before rules and models are taken over.
+        on_status: told how each look went.
         limits: seconds that transactions may take.
         can_wait: whether the transport can keep what cannot be decided now; if so, nothing is
             decided without the ledger.
@@ -58,11 +59,13 @@ class ScoringEngine:
         *,
         before_look: Callable[[], None] = lambda: None,
         on_sighting: Callable[[Sighting], None] = lambda sighting: None,
+        on_status: Callable[[LedgerStatus], None] = lambda status: None,
         limits: TimeLimits = IMPATIENT,
         can_wait: bool = False,
     ) -> None:
         self._metrics = metrics
         self._before_look, self._on_sighting = before_look, on_sighting
+        self._told_status = on_status
         self._is_started = False
         self.url = ledger_url(settings)
         self.champions = ChampionShelf(
@@ -70,7 +73,7 @@ class ScoringEngine:
         )
         self.rulesets = RulesetShelf(fraud_types())
         self.lookout = Lookout(self.url, fraud_types(), anchor_file(settings))
-        self.watch = LedgerWatch(self._look, self._take_over)
+        self.watch = LedgerWatch(self._look, self._take_over, on_status=self._on_status)
         self.journal = Journal(settings.journal_dir, settings.journal_max_bytes)
         self.breaker = CircuitBreaker(on_change=self._on_breaker)
         self._own_scorer, self._recovery_scorer = (
@@ -90,6 +93,7 @@ class ScoringEngine:
 
     def start(self) -> None:
         """Load the champions; after this, the scorer may be used."""
+        self._metrics.expect(fraud_types())
         self.watch.start()
         for name in fraud_types():
             warm_up(type_layout(name))
@@ -134,10 +138,14 @@ class ScoringEngine:
         self.rulesets.refresh(sighting.rulesets)
         self.champions.refresh(sighting.deployments, sighting.challengers)
 
+    def _on_status(self, status: LedgerStatus) -> None:
+        self._metrics.looked(status.is_up, status.took_ms / 1000)
+        self._metrics.champions(self.champions.report())
+        self._metrics.journal_full.set(bool(self.journal.problem))
+        self._told_status(status)
+
     def _on_swap(self, fraud_type: str, model: ScoringModel) -> None:
-        accuracy = model.manifest.metrics.get("test", {}).get("accuracy")
-        if accuracy is not None:
-            self._metrics.accuracy.labels(fraud_type).set(accuracy)
+        self._metrics.serves(fraud_type, model.version)
         if self._is_started:
             self._metrics.swaps.labels(fraud_type).inc()
             settle_heap()

@@ -3,22 +3,37 @@
     fraud_predictions_total{fraud_type, risk_level, model_version, degraded}   decisions made
     fraud_detected_total{fraud_type, model_version}     of these, those to block
     prediction_duration_seconds{fraud_type}             from arrival to answer
-    model_accuracy{fraud_type}                          of the champion, on its test window
+    model_accuracy{fraud_type, model_version}           live, from matured labels: ledger_metrics.py
+    fraud_decided_amount_major{fraud_type, action}      amounts decided on: their sum and count
+    fraud_score_ratio{fraud_type, model_version}        scores given
+    fraud_degraded_decisions_total{fraud_type, lack}    of the decisions, by what was away
     fraud_replays_total{fraud_type}                     repetitions, answered from the ledger
     fraud_batch_size_requests                           requests per scoring transaction
+    fraud_stage_duration_seconds{stage}                 of a batch: queue (longest wait), score
+    fraud_queue_requests                                that wait for a batch, in all workers
     fraud_refused_requests_total{problem}               by the last part of the problem's type
     fraud_unrecorded_refusals_total                     refusals the audit log could not take
     fraud_champion_swaps_total{fraud_type}              models taken over while serving
+    fraud_champion_problem{fraud_type, status}          1 where it is missing, stale or refused
+    fraud_worker_starts_total                           one per worker that began to serve
+    fraud_ledger_up                                     0 where any worker cannot reach it
+    fraud_ledger_look_seconds                           the watch's last look, the slowest worker's
+    fraud_ledger_connections{state}                     of operations: lent and idle
+    fraud_clock_seconds                                 the service's own clock
     fraud_ledger_breaker_state          0 closed, 1 half-open, 2 open; the worst of all workers
     fraud_journal_decisions             decisions that wait for the ledger
     fraud_journal_bytes                 size of their file
+    fraud_journal_full                  1 where it takes nothing more
     fraud_reconciled_decisions_total{outcome}   written, known or in conflict, see degradation.md
 
 Every label has few values, none of them chosen by callers. BentoML's own request metrics are
 switched off: they carry the path as it was sent, so that anybody could fill the memory.
-With several workers the numbers are summed through prometheus_client's multiprocess files.
+With several workers the numbers are merged through prometheus_client's multiprocess files; what
+a worker that died said of its present state is left out.
 """
 
+import time
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -29,16 +44,25 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
-    generate_latest,
+    Summary,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+from bentos.fraud_detector.exposition import exposition
+from bentos.fraud_detector.microbatch import BatchReport
 from fraud.domain.decision import Decision
+from fraud.domain.reasons import NO_HISTORY_REASON
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _REQUESTS = (1, 2, 4, 8, 16, 32, 64, 128)
+_SCORES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+
+PROBLEMS = ("missing", "stale", "refused")
+"""What can be wrong with a champion, see `ChampionShelf.report`."""
 
 
 class Metrics:
@@ -70,11 +94,23 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.accuracy = Gauge(
-            "model_accuracy",
-            "Accuracy of the champion on its test window.",
-            ["fraud_type"],
-            multiprocess_mode="mostrecent",
+        self.amount = Summary(
+            "fraud_decided_amount_major",
+            "Amounts decided on, major units, by recommended action.",
+            ["fraud_type", "action"],
+            registry=registry,
+        )
+        self.score = Histogram(
+            "fraud_score_ratio",
+            "Probabilities of fraud given, 0 to 1.",
+            ["fraud_type", "model_version"],
+            buckets=_SCORES,
+            registry=registry,
+        )
+        self.degraded = Counter(
+            "fraud_degraded_decisions_total",
+            "Decisions made by lists and rules alone, by what was away: model or history.",
+            ["fraud_type", "lack"],
             registry=registry,
         )
         self.replays = Counter(
@@ -87,6 +123,19 @@ class Metrics:
             "fraud_batch_size_requests",
             "Requests per scoring transaction.",
             buckets=_REQUESTS,
+            registry=registry,
+        )
+        self.stage = Histogram(
+            "fraud_stage_duration_seconds",
+            "How long a batch spent where: queue is its longest wait, score its transaction.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.queue = Gauge(
+            "fraud_queue_requests",
+            "Requests that wait for a batch, in all workers.",
+            multiprocess_mode="livesum",
             registry=registry,
         )
         self.refused = Counter(
@@ -106,7 +155,38 @@ class Metrics:
             ["fraud_type"],
             registry=registry,
         )
+        self.problem = Gauge(
+            "fraud_champion_problem",
+            "1 where the champion is missing, stale or refused.",
+            ["fraud_type", "status"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.starts = Counter(
+            "fraud_worker_starts_total", "Workers that began to serve.", registry=registry
+        )
+        self._add_ledger(registry)
 
+    def _add_ledger(self, registry: CollectorRegistry) -> None:
+        self.ledger_up = Gauge(
+            "fraud_ledger_up",
+            "1 where every worker reached the ledger at its last look.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
+        self.look = Gauge(
+            "fraud_ledger_look_seconds",
+            "How long the last look at the ledger took, in the slowest worker.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.connections = Gauge(
+            "fraud_ledger_connections",
+            "Connections of operations to the ledger, in all workers.",
+            ["state"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self.breaker = Gauge(
             "fraud_ledger_breaker_state",
             "Circuit breaker around the ledger: 0 closed, 1 half-open, 2 open.",
@@ -125,6 +205,12 @@ class Metrics:
             multiprocess_mode="livemax",
             registry=registry,
         )
+        self.journal_full = Gauge(
+            "fraud_journal_full",
+            "1 where the journal takes nothing more.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.reconciled = Counter(
             "fraud_reconciled_decisions_total",
             "Journalled decisions brought into the ledger, by outcome.",
@@ -132,37 +218,95 @@ class Metrics:
             registry=registry,
         )
 
-    def decided(self, decision: Decision) -> None:
-        """Count a decision."""
+    def expect(self, fraud_types: Iterable[str]) -> None:
+        """Say zero of what has not happened yet, so that its first time is seen as a rise."""
+        for name in fraud_types:
+            self.replays.labels(name)
+            self.swaps.labels(name)
+            for lack in ("model", "history"):
+                self.degraded.labels(name, lack)
+        for stage in ("queue", "score"):
+            self.stage.labels(stage)
+        for problem in ("unauthenticated", "forbidden", "rate-limited", "overloaded"):
+            self.refused.labels(problem)
+        for outcome in ("written", "known", "conflict"):
+            self.reconciled.labels(outcome)
+
+    def serves(self, fraud_type: str, model_version: str) -> None:
+        """Begin to count for a model, from zero."""
+        self.detected.labels(fraud_type, model_version)
+
+    def looked(self, is_up: bool, took_s: float) -> None:
+        """Say how the last look at the ledger went."""
+        self.ledger_up.set(is_up)
+        self.look.set(took_s)
+
+    def champions(self, report: Mapping[str, Mapping[str, object]]) -> None:
+        """Say what is wrong with the champions.
+
+        Args:
+            report: `status` per fraud type, see `ChampionShelf.report`.
+        """
+        for name, found in report.items():
+            for status in PROBLEMS:
+                self._child(self.problem, name, status).set(found["status"] == status)
+
+    def decided(self, decision: Decision, amount_minor: int) -> None:
+        """Count a decision.
+
+        Args:
+            decision: what was answered.
+            amount_minor: of the event, minor units.
+        """
         kind, version = decision.fraud_type, decision.model_version
         if decision.is_replayed:
             self._child(self.replays, kind).inc()
             return
         degraded = "true" if decision.degraded else "false"
+        action = decision.recommended_action
         self._child(self.predictions, kind, decision.risk_level.name, version, degraded).inc()
-        if decision.recommended_action == "block":
+        self._child(self.amount, kind, action).observe(amount_minor / 100.0)
+        if action == "block":
             self._child(self.detected, kind, version).inc()
+        if decision.degraded:
+            is_history = any(each.code == NO_HISTORY_REASON.code for each in decision.reasons)
+            self._child(self.degraded, kind, "history" if is_history else "model").inc()
+        else:
+            self._child(self.score, kind, version).observe(decision.fraud_probability)
+
+    def batched(self, batch: BatchReport) -> None:
+        """Count a batch."""
+        self.batch_size.observe(batch.size)
+        self.queue.set(batch.waiting)
+        self._child(self.stage, "queue").observe(batch.queue_s)
+        self._child(self.stage, "score").observe(batch.score_s)
 
     def took(self, fraud_type: str, seconds: float) -> None:
         """Observe how long an answer took."""
         self._child(self.duration, fraud_type).observe(seconds)
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes, of all workers."""
-        merged = CollectorRegistry()
-        try:
-            MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
-        except ValueError:  # one process, no shared files
-            merged = self._registry
-        return generate_latest(merged)
+    def exposition(self, *more: Collector) -> bytes:
+        """The text that Prometheus scrapes, of all workers.
 
-    def _child(self, metric: Counter | Histogram, *labels: str) -> Any:
+        Args:
+            more: what is asked for at this moment, beside what was counted.
+        """
+        return exposition(self._registry, [_Clock(), *more])
+
+    def _child(self, metric: Counter | Gauge | Histogram | Summary, *labels: str) -> Any:
         """The metric for these labels; remembered, because finding it takes a lock."""
         key = (metric, *labels)
         child = self._children.get(key)
         if child is None:
             child = self._children[key] = metric.labels(*labels)
         return child
+
+
+class _Clock(Collector):
+    """What time it is here: Prometheus knows what time it is there."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("fraud_clock_seconds", "The service's own clock.", time.time())
 
 
 @cache

@@ -49,6 +49,23 @@ class Limits:
     bulk_deadline_s: float = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes:
+        size: requests in it.
+        waiting: requests left behind for the next one.
+        queue_s: seconds that the one of them waited that waited longest.
+        score_s: seconds from its beginning to its answers.
+    """
+
+    size: int
+    waiting: int
+    queue_s: float
+    score_s: float
+
+
 class _Waiting(Generic[Request, Answer]):
     """Requests that came together; they are answered together.
 
@@ -56,10 +73,11 @@ class _Waiting(Generic[Request, Answer]):
     worker thread, `future` to the event loop; `is_abandoned` goes from the loop to the thread.
     """
 
-    __slots__ = ("answers", "future", "is_abandoned", "open_count", "requests")
+    __slots__ = ("answers", "came_s", "future", "is_abandoned", "open_count", "requests")
 
     def __init__(self, requests: Sequence[Request], future: asyncio.Future[None]) -> None:
         self.requests = requests
+        self.came_s = time.perf_counter()
         self.answers: list[Answer | FraudError | None] = [None] * len(requests)
         self.open_count = len(requests)
         self.future = future
@@ -74,7 +92,7 @@ class Collector(Generic[Request, Answer, Record]):
             `UnavailableError` that is raised answers all of them.
         refuse: keeps the audit records of refusals.
         limits: how much may wait, and for how long.
-        on_batch: told the size of every batch scored.
+        on_batch: told of every batch scored.
     """
 
     def __init__(
@@ -82,7 +100,7 @@ class Collector(Generic[Request, Answer, Record]):
         score: Callable[[Sequence[Request]], list[Answer | FraudError]],
         refuse: Callable[[Sequence[Record]], None],
         limits: Limits | None = None,
-        on_batch: Callable[[int], None] = lambda size: None,
+        on_batch: Callable[[BatchReport], None] = lambda batch: None,
     ) -> None:
         self.limits = limits or Limits()
         self._score = score
@@ -201,7 +219,8 @@ class Collector(Generic[Request, Answer, Record]):
         answers = self._answers([waiting.requests[place] for waiting, place in batch])
         took_s = time.perf_counter() - began_s
         self._batch_s += (took_s - self._batch_s) * (PACE_WEIGHT if self._batch_s else 1.0)
-        self._on_batch(len(batch))
+        queue_s = began_s - min(waiting.came_s for waiting, _ in batch)
+        self._on_batch(BatchReport(len(batch), self.waiting_count, queue_s, took_s))
         done = []
         for (waiting, place), answer in zip(batch, answers, strict=True):
             waiting.answers[place] = answer

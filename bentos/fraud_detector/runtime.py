@@ -8,18 +8,20 @@ from bentos.fraud_detector.access import AccessTable
 from bentos.fraud_detector.engine import ScoringEngine, clock_us
 from bentos.fraud_detector.guard import Call
 from bentos.fraud_detector.key_refresh import KeyRefresh
+from bentos.fraud_detector.ledger_metrics import LedgerMetrics
 from bentos.fraud_detector.metrics import Metrics
 from bentos.fraud_detector.microbatch import Collector, Limits
 from bentos.fraud_detector.operations.desk import OperationsDesk
 from bentos.fraud_detector.problems import Problem
 from bentos.fraud_detector.rate import RateLimit
-from bentos.fraud_detector.watch import Sighting
+from bentos.fraud_detector.watch import LedgerStatus, Sighting
 from bentos.scoring.scorer import ScoreRequest
 from fraud.domain.decision import Decision
 from fraud.ledger.audit import AuditEntry
 from fraud.security.keyring import Keyring
 from fraud.security.tokens import Principal, TokenVerifier
 from fraud.settings import Settings
+from fraud.types.registry import fraud_types
 
 AUDITED = frozenset(
     {
@@ -58,19 +60,29 @@ class Runtime:
         self._subjects = RateLimit(settings.rate_per_client, settings.burst_per_client)
         self._addresses = RateLimit(settings.rate_per_address, settings.burst_per_address)
         self.engine = ScoringEngine(
-            settings, metrics, before_look=self._look_at_keys, on_sighting=self._take_over
+            settings,
+            metrics,
+            before_look=self._look_at_keys,
+            on_sighting=self._take_over,
+            on_status=self._on_status,
         )
         self.champions, self.watch = self.engine.champions, self.engine.watch
         self.journal, self.breaker = self.engine.journal, self.engine.breaker
         self.operations = OperationsDesk(self.engine.url, self.engine.lookout, clock_us)
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
-            self.engine.scorer.score, self._record, limits, metrics.batch_size.observe
+            self.engine.scorer.score, self._record, limits, metrics.batched
+        )
+        self.ledger_metrics = LedgerMetrics(
+            self.engine.url,
+            fraud_types(),
+            is_up=lambda: self.breaker.is_closed and self.watch.status.is_up,
         )
 
     def start(self) -> None:
         """Load the champions and begin to take requests; call it from the event loop."""
         self.engine.start()
         self.collector.start()
+        self.metrics.starts.inc()
         if self._keyring.has_public_keys:
             self._key_refresh.start()
 
@@ -80,6 +92,7 @@ class Runtime:
         await self.collector.close()
         await asyncio.to_thread(self.engine.close)
         self.operations.close()
+        self.ledger_metrics.close()
 
     @property
     def is_alive(self) -> bool:
@@ -164,6 +177,12 @@ class Runtime:
 
     def _take_over(self, sighting: Sighting) -> None:
         self._verifier.revocations = sighting.revocations
+
+    def _on_status(self, status: LedgerStatus) -> None:
+        lent, idle = self.operations.connections
+        self.metrics.connections.labels("lent").set(lent)
+        self.metrics.connections.labels("idle").set(idle)
+        self.metrics.queue.set(self.collector.waiting_count)
 
     def _record(self, entries: Sequence[Sequence[AuditEntry]]) -> None:
         self.engine.record([entry for each in entries for entry in each])

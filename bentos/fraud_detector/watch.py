@@ -67,6 +67,7 @@ class LedgerWatch:
         look: asks the ledger; raises LedgerUnavailable.
         on_sighting: takes over what shall serve.
         interval_s: seconds between two looks.
+        on_status: told how each look went.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class LedgerWatch:
         look: Callable[[], Sighting],
         on_sighting: Callable[[Sighting], None],
         interval_s: float = INTERVAL_S,
+        on_status: Callable[[LedgerStatus], None] = lambda status: None,
     ) -> None:
         self._look = look
         self._on_sighting = on_sighting
+        self._on_status = on_status
         self._interval_s = interval_s
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -127,6 +130,7 @@ class LedgerWatch:
         )
         if found is not None:
             self._on_sighting(found)
+        self._on_status(self._status)
 
     def _run(self) -> None:
         while not self._end.wait(self._interval_s):

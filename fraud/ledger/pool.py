@@ -125,6 +125,12 @@ class ConnectionPool:
             time.sleep(0.01 * attempt)
             attempt += 1
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are lent, and how many idle."""
+        with self._lock:
+            return len(self._lent), len(self._idle)
+
     def cut_off(self, after_s: float) -> None:
         """Hang up on connections that were lent for longer; whoever waits for one is told.
 

@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
 import fraud.ledger.deployment_tables
 import fraud.ledger.materialisations
+import fraud.ledger.measurements
 import fraud.ledger.outbox_tables
 import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metadata
 from fraud.ledger.columns import (

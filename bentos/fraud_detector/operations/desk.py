@@ -110,6 +110,11 @@ class OperationsDesk:
         return self._pool
 
     @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are lent, and how many idle."""
+        return (0, 0) if self._pool is None else self._pool.connections
+
+    @property
     def chain(self) -> str:
         """The audit chain of this process.
 

@@ -151,6 +151,9 @@ def test_two_workers_share_the_work_and_sum_their_metrics(settings: Settings) ->
         )
         assert total == 40
         assert "bentoml_service" not in text
+        assert "\nfraud_worker_starts_total 2.0\n" in text
+        assert "\nfraud_ledger_up 1.0\n" in text
+        assert text.count("\nfraud_clock_seconds ") == text.count("\nfraud_open_cases{") / 4 == 1
         forged = {"authorization": "Bearer x", "x-forwarded-for": "203.0.113.7"}
         assert httpx.post(f"{url}/predict", headers=forged).status_code == 401
         assert settings.database_url is not None
