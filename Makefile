@@ -12,11 +12,12 @@ VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.setup-stamp
 OURS = fraud feature_store bentos orchestration dashboards benchmarks
+CLIENTS = clients/generate.py clients/java_models.py clients/python/fraud_client
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help setup run token test check parity chaos lock bench-features bench-materialize bench-serving bench-quality clean
+.PHONY: help setup run token test check parity chaos clients lock bench-features bench-materialize bench-serving bench-quality clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -67,7 +68,7 @@ test: setup ## run the tests; PYTEST_ARGS="-k name" narrows them
 check: setup ## lint, format, types, import rules, docs, alerts and layout, in under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict $(OURS)
+	$(BIN)/mypy --strict $(OURS) $(CLIENTS)
 	$(BIN)/lint-imports
 	$(BIN)/fraud features docs --check
 	@dashboards/check.sh
@@ -80,6 +81,12 @@ lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--
 	$(LOCK) $(UPGRADE) --all-extras --output-file requirements/dev.lock
 	$(LOCK) --extra serve --constraint requirements/dev.lock --output-file requirements/serve.lock
 	$(LOCK) --extra train --constraint requirements/dev.lock --output-file requirements/train.lock
+
+clients: setup clients/node/node_modules ## write the clients' models again from the service's description
+	@PYTHONPATH=. $(BIN)/python clients/generate.py
+
+clients/node/node_modules: clients/node/package-lock.json
+	@cd clients/node && npm ci --silent --no-audit --no-fund >&2 && touch node_modules
 
 chaos: setup ## kill, stop, fill and mislead the service under load; N= kills, ONLY= faults, SEED=, OUT=
 	@$(BIN)/python -m benchmarks.chaos

@@ -24,6 +24,7 @@ from fraud.ledger.pool import transaction
 from fraud.security.tokens import issue
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD
+from fraud.types.registry import fraud_types
 from tests.bentos.scoring.builders import a_graph, a_manifest
 
 with warnings.catch_warnings():
@@ -31,6 +32,26 @@ with warnings.catch_warnings():
     from bentos.fraud_detector.service import FraudDetector, api
 
 SCORING = ("fraud_detection",)
+
+LEAST: dict[str, dict[str, Any]] = {
+    "account_opening": {"email": "ann@mail.example", "ip_address": "192.0.2.7"},
+    "account_takeover": {"user_id": "USER_1", "action": "login", "succeeded": True},
+    "ach": {
+        "amount": 1_250.0,
+        "user_id": "USER_1",
+        "sender_id": "ACC_1",
+        "receiver_id": "ACC_2",
+        "sec_code": "WEB",
+        "direction": "credit",
+    },
+    "credit_card": {
+        "amount": 150.0,
+        "user_id": "USER_1",
+        "merchant_id": "MERCH_1",
+        "merchant_category": "electronics",
+    },
+}
+"""All that each type requires, beside its name and a transaction_id."""
 
 _numbers = itertools.count(1)
 
@@ -45,6 +66,10 @@ def a_transaction(transaction_id: str | None = None, **fields: object) -> dict[s
         "merchant_category": "electronics",
         **fields,
     }
+
+
+def a_body(name: str, transaction_id: str, **fields: object) -> dict[str, object]:
+    return {"fraud_type": name, "transaction_id": transaction_id, **LEAST[name], **fields}
 
 
 def a_token(settings: Settings, scopes: Sequence[str] = SCORING, **changes: Any) -> str:
@@ -148,6 +173,13 @@ class Detector:
     def look(self) -> None:
         """Let the service see now what it would see within a second."""
         self.runtime.watch.look_once()
+
+
+def promote_all(detector: Detector) -> None:
+    """Give every fraud type a model, named after it."""
+    for name, kind in fraud_types().items():
+        promote(detector.settings, detector.ledger, f"{name}-1", kind=kind)
+    detector.look()
 
 
 @contextmanager

@@ -1,33 +1,12 @@
 """Every declared fraud type is scored by the one `/predict`, over HTTP and into the ledger."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from fraud.types.registry import fraud_types
-from tests.bentos.fraud_detector.detector import Detector, promote, running
+from tests.bentos.fraud_detector.detector import LEAST, Detector, a_body, promote_all, running
 from tests.servers import temporary_run_dir
-
-LEAST: dict[str, dict[str, Any]] = {
-    "account_opening": {"email": "ann@mail.example", "ip_address": "192.0.2.7"},
-    "account_takeover": {"user_id": "USER_1", "action": "login", "succeeded": True},
-    "ach": {
-        "amount": 1_250.0,
-        "user_id": "USER_1",
-        "sender_id": "ACC_1",
-        "receiver_id": "ACC_2",
-        "sec_code": "WEB",
-        "direction": "credit",
-    },
-    "credit_card": {
-        "amount": 150.0,
-        "user_id": "USER_1",
-        "merchant_id": "MERCH_1",
-        "merchant_category": "electronics",
-    },
-}
-"""All that each type requires."""
 
 EVERY_TYPE = pytest.mark.parametrize("name", sorted(fraud_types()))
 
@@ -35,14 +14,8 @@ EVERY_TYPE = pytest.mark.parametrize("name", sorted(fraud_types()))
 @pytest.fixture(scope="module")
 def detector(new_ledger: Callable[[], str]) -> Iterator[Detector]:
     with temporary_run_dir() as run_dir, running(run_dir, new_ledger()) as started:
-        for name, kind in fraud_types().items():
-            promote(started.settings, started.ledger, f"{name}-1", kind=kind)
-        started.look()
+        promote_all(started)
         yield started
-
-
-def a_body(name: str, transaction_id: str, **fields: object) -> dict[str, object]:
-    return {"fraud_type": name, "transaction_id": transaction_id, **LEAST[name], **fields}
 
 
 @EVERY_TYPE

@@ -1,0 +1,1 @@
+"""The clients in Python, Node and Java, each against the running service."""
