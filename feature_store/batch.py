@@ -150,9 +150,6 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
     """Finished features, shape (n, features)."""
     features, size = layout.fraud_type.features, len(events)
     ids = {name: columns[3 + place] for place, name in enumerate(layout.values)}
-    aggregates = {
-        name: columns[place] for name, place in layout.columns.items() if not isinstance(name, str)
-    }
     inputs = ColumnInputs(
         columns[0],
         columns[1],
@@ -160,7 +157,7 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
         Taken(lambda field: _numbers(events, field)),
         Taken(lambda field: _texts(events, field)),
         ids,
-        aggregates,
+        Taken(lambda aggregate: columns[layout.columns[aggregate]]),
     )
     values = np.empty((len(features), size))
     for place in layout.others:

@@ -1,11 +1,12 @@
 """The columns that features are finished from, whichever execution filled them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 from fraud.domain.aggregates import Aggregate
 from fraud.domain.features import Floats, Ints, Texts
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 TIME, AMOUNT, LOG, SEQ, FRAUD_KNOWN = "time_us", "amount_minor", "amount_log", "seq", "fraud_known"
@@ -14,16 +15,16 @@ CODE, VALUE_ID = "code", "id"
 """Names of integer columns; those of a text field are `code <field>` and `id <field>`."""
 
 
-class Taken(dict[str, T]):
+class Taken(dict[K, T]):
     """A mapping that makes each value when it is first asked for."""
 
-    def __init__(self, make: Callable[[str], T]) -> None:
+    def __init__(self, make: Callable[[K], T]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, field: str) -> T:
-        self[field] = self._make(field)
-        return self[field]
+    def __missing__(self, key: K) -> T:
+        self[key] = self._make(key)
+        return self[key]
 
 
 class ColumnInputs:
@@ -55,6 +56,7 @@ class ColumnInputs:
         self._numbers = numbers
         self._texts = texts
         self._value_ids = value_ids
+        self._shared: dict[Hashable, Ints] = {}
         self.aggregates = aggregates
 
     def time_us(self) -> Ints:
@@ -84,3 +86,9 @@ class ColumnInputs:
     def aggregate(self, aggregate: Aggregate) -> Ints:
         """An aggregate, NONE where the event lacks the entity."""
         return self.aggregates[aggregate]
+
+    def shared(self, name: Hashable, compute: Callable[[], Ints]) -> Ints:
+        """What several features are made of, computed for the first of them."""
+        if name not in self._shared:
+            self._shared[name] = compute()
+        return self._shared[name]

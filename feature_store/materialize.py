@@ -18,12 +18,13 @@ from itertools import islice
 
 import numpy as np
 import pandas as pd
+from psycopg2.errors import UniqueViolation
 from psycopg2.extensions import cursor as Cursor
 
 from feature_store.batch import TypeLayout, label_columns, type_layout
 from feature_store.columns import History
 from feature_store.replay import Replay, Replayed
-from feature_store.state_table import StateRace, StoredState, load_states, save_states
+from feature_store.state_table import StoredState, load_states, save_states
 from feature_store.tail import (
     Cut,
     TailEvent,
@@ -189,7 +190,7 @@ def _write(
                 stored = _caught_up(cursor, layout, name, chunk, loaded, read_until)
                 save_states(cursor, stored, loaded)
             return sum(len(each.state) for each in stored.values())
-        except StateRace:
+        except UniqueViolation:
             continue
 
 

@@ -39,14 +39,8 @@ _INSERT = Statement(
     SELECT new.key, split_part(new.key, ' ', 1), new.state, new.last_seq
     FROM ({_NEW}) AS new
     ORDER BY new.key
-    ON CONFLICT (key) DO NOTHING
-    RETURNING 1
     """,
 )
-
-
-class StateRace(Exception):
-    """Another writer created one of the states first: roll back, load again and repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,8 @@ def save_states(cursor: Cursor, states: Mapping[str, StoredState], loaded: Conta
         loaded: keys that existed when they were loaded.
 
     Raises:
-        StateRace: a state that did not exist when loaded does now.
+        psycopg2.errors.UniqueViolation: another writer created one of the states first: roll
+            back, load again and repeat.
     """
     old = sorted(key for key in states if key in loaded)
     new = sorted(key for key in states if key not in loaded)
@@ -84,8 +79,6 @@ def save_states(cursor: Cursor, states: Mapping[str, StoredState], loaded: Conta
         _UPDATE.execute(cursor, _columns(old, states))
     if new:
         _INSERT.execute(cursor, _columns(new, states))
-        if len(cursor.fetchall()) != len(new):
-            raise StateRace
 
 
 def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[str, ...]:

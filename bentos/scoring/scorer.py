@@ -6,25 +6,25 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import psycopg2.errors
-from psycopg2.extensions import cursor as Cursor
 
 from bentos.scoring.challenge import Champions, decider_of
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
-from feature_store.state_table import StateRace, StoredState, load_states, save_states
+from feature_store.state_table import StoredState, load_states, save_states
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
-from fraud.ledger.audit import AuditEntry, append
+from fraud.ledger.audit import AuditEntry, Head, append
 from fraud.ledger.decisions import (
     DecisionRecord,
     KnownDecision,
     insert_decisions,
-    known_decisions,
+    known_transactions,
 )
-from fraud.ledger.labels import numbers_of_labels
+from fraud.ledger.labels import make_known
 from fraud.ledger.pool import ConnectionPool
+from fraud.ledger.statement import Cursor
 
 ATTEMPTS = 5
 """How often a batch is tried when writers race for new entities or transactions."""
@@ -33,7 +33,6 @@ MOST_EVENTS = 1_000
 """Events in one batch at most; a batch takes up that many observation numbers."""
 
 RACES = (
-    StateRace,
     psycopg2.errors.UniqueViolation,
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.SerializationFailure,
@@ -93,6 +92,7 @@ class Scorer:
         self._rulesets = rulesets or BuiltInRulesets()
         self._clock_us = clock_us
         self._chain = chain
+        self._head: Head | None = None
         self._latest_us = 0
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
@@ -126,21 +126,33 @@ class Scorer:
         """
         for attempt in range(ATTEMPTS):
             try:
-                with self._pool.transaction() as cursor:
-                    now_us, leap_us = self._now_us(), _leap_us(attempt)
-                    batch = _Batch(cursor, requests, now_us, self._chain, leap_us, note)
-                    return batch.run(judges)
+                with self._pool.pipeline() as cursor:
+                    batch = _Batch(cursor, requests, self._now_us(), _leap_us(attempt))
+                    answers = batch.run(judges)
+                    notes = [note(*each) for each in zip(requests, answers, strict=True)]
+                    head = self._append(cursor, [n for n in notes if n], batch.now_us)
             except RACES:
                 continue
-        raise LedgerUnavailable(
-            f"{ATTEMPTS} attempts to commit the batch lost against other writers.",
-            remedy="Send the same requests again.",
-        )
+            self._head = head
+            return answers
+        raise _beaten()
 
     def record(self, entries: Sequence[AuditEntry]) -> None:
         """Write audit records of requests that were refused before scoring, in one commit."""
-        with self._pool.transaction() as cursor:
-            append(cursor, self._chain, entries, self._clock_us())
+        for _ in range(ATTEMPTS):
+            try:
+                with self._pool.pipeline() as cursor:
+                    head = self._append(cursor, entries, self._clock_us())
+            except RACES:
+                continue
+            self._head = head
+            return
+        raise _beaten()
+
+    def _append(self, cursor: Cursor, entries: Sequence[AuditEntry], now_us: int) -> Head | None:
+        """The chain's head once this is committed; until then it is not known."""
+        known, self._head = self._head, None
+        return append(cursor, self._chain, entries, now_us, known)
 
     def _now_us(self) -> int:
         """The clock, made to run: no two batches of this writer share a microsecond."""
@@ -156,31 +168,27 @@ class _Batch:
         cursor: Cursor,
         requests: Sequence[ScoreRequest],
         now_us: int,
-        chain: str,
         leap_us: int,
-        note: Note,
     ) -> None:
+        self.now_us = now_us
         self._cursor = cursor
         self._requests = requests
-        self._now_us = now_us
-        self._chain = chain
         self._leap_us = leap_us
-        self._note = note
 
     def run(self, judges: Mapping[str, Decider]) -> list[Decision | FraudError]:
         keys = [
             type_layout(request.event.fraud_type).keys(request.event) for request in self._requests
         ]
         loaded = load_states(self._cursor, (key for each in keys for key in each.values()))
-        known = known_decisions(self._cursor, [r.event.transaction_id for r in self._requests])
+        make_known(self._cursor)
+        ids = [request.event.transaction_id for request in self._requests]
+        known, labelled = known_transactions(self._cursor, ids)
         fresh = self._first_seen(known)
-        ids = [self._requests[place].event.transaction_id for place in fresh]
-        labelled = numbers_of_labels(self._cursor, ids) if ids else {}
         seqs = self._observe_order(fresh, keys, loaded, labelled)
         records, states = self._judge(fresh, keys, loaded, seqs, judges)
         decided = {record.event.transaction_id: record for record in records}
         answers = [self._answer(request, known, decided) for request in self._requests]
-        self._write(records, answers, keys, states, seqs, loaded)
+        self._write(records, keys, states, seqs, loaded)
         return answers
 
     def _first_seen(self, known: Mapping[str, KnownDecision]) -> list[int]:
@@ -212,7 +220,7 @@ class _Batch:
         """
         last = {key: stored.last_seq for key, stored in loaded.items()}
         seqs: dict[int, int] = {}
-        seq = self._now_us - 1
+        seq = self.now_us - 1
         for place in fresh:
             mine = keys[place].values()
             ahead = labelled.get(self._requests[place].event.transaction_id, 0)
@@ -248,7 +256,7 @@ class _Batch:
             batch = BatchFeatures(layout, events, mine, before)
             states |= batch.states
             matrix = batch.matrix
-            verdicts = judge.decide(events, matrix, self._now_us)
+            verdicts = judge.decide(events, matrix, self.now_us)
             for place, row, decision in zip(places, matrix, verdicts, strict=True):
                 request = self._requests[place]
                 records[place] = DecisionRecord(
@@ -267,7 +275,6 @@ class _Batch:
     def _write(
         self,
         records: Sequence[DecisionRecord],
-        answers: Sequence[Decision | FraudError],
         keys: Sequence[Mapping[str, str]],
         states: Mapping[str, bytes],
         seqs: Mapping[int, int],
@@ -277,8 +284,6 @@ class _Batch:
         changed = {key: StoredState(states[key], seq) for key, seq in last_seq.items()}
         save_states(self._cursor, changed, loaded)
         insert_decisions(self._cursor, records)
-        notes = [self._note(*each) for each in zip(self._requests, answers, strict=True)]
-        append(self._cursor, self._chain, [n for n in notes if n is not None], self._now_us)
 
     def _answer(
         self,
@@ -310,6 +315,13 @@ def scored(request: ScoreRequest, answer: Decision | FraudError) -> AuditEntry:
         object_type="transaction",
         object_id=request.event.transaction_id,
         detail=detail,
+    )
+
+
+def _beaten() -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"{ATTEMPTS} attempts to commit the batch lost against other writers.",
+        remedy="Send the same requests again.",
     )
 
 

@@ -6,6 +6,7 @@ online path (a micro-batch) run the very same instructions on the very same inte
 """
 
 from bisect import bisect_right
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple, Protocol
@@ -51,6 +52,9 @@ class Inputs(Protocol):
 
     def aggregate(self, aggregate: Aggregate) -> Ints:
         """An aggregate, NONE where the event lacks the entity."""
+
+    def shared(self, name: Hashable, compute: Callable[[], Ints]) -> Ints:
+        """What several features are made of, computed for the first of them."""
 
 
 LOG_SCALE = 10_000
@@ -255,6 +259,9 @@ class Calendar(Feature):
         return value.astype(np.float64)
 
     def _offset_us(self, inputs: Inputs) -> Ints:
-        if not self.field:
-            return utc_offset_us(inputs.time_us(), self.zone)
-        return utc_offsets_us(inputs.time_us(), inputs.text(self.field), self.zone)
+        def compute() -> Ints:
+            if not self.field:
+                return utc_offset_us(inputs.time_us(), self.zone)
+            return utc_offsets_us(inputs.time_us(), inputs.text(self.field), self.zone)
+
+        return inputs.shared(("utc_offset_us", self.zone, self.field), compute)

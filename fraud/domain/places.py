@@ -129,8 +129,11 @@ class OfPlace(OfEntity):
         return "unknown" if value == self.default else super().shown(value)
 
     def _moved_m(self, inputs: Inputs) -> Ints:
-        here = place_ids(inputs.number(LATITUDE), inputs.number(LONGITUDE))
-        return distance_m(here, inputs.aggregate(LastPlace(self.entity)))
+        def compute() -> Ints:
+            here = place_ids(inputs.number(LATITUDE), inputs.number(LONGITUDE))
+            return distance_m(here, inputs.aggregate(LastPlace(self.entity)))
+
+        return inputs.shared(("moved_m", self.entity), compute)
 
 
 @dataclass(frozen=True)

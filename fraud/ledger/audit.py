@@ -12,7 +12,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 
@@ -45,6 +45,13 @@ class AuditEntry:
     object_type: str
     object_id: str
     detail: Mapping[str, object] = field(default_factory=dict)
+
+
+class Head(NamedTuple):
+    """The end of a chain: its last record's position and hash."""
+
+    position: int
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +171,14 @@ _APPEND = Statement(
 )
 
 
-def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: int) -> None:
-    """Add entries to a chain, in the caller's transaction; two round trips.
+def append(
+    cursor: Cursor,
+    chain: str,
+    entries: Sequence[AuditEntry],
+    now_us: int,
+    head: Head | None = None,
+) -> Head | None:
+    """Add entries to a chain, in the caller's transaction.
 
     The chain's head stays locked until the transaction ends: append last.
 
@@ -174,19 +187,19 @@ def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: in
         chain: a chain from `claim_chain`.
         entries: what was done, in order.
         now_us: the time, microseconds UTC.
+        head: what this returned in the writer's last transaction, if that was committed;
+            saves a round trip.
+
+    Returns:
+        The chain's new head.
 
     Raises:
         ContractError: the chain was never claimed.
+        psycopg2.errors.UniqueViolation: somebody else wrote to the chain since `head`.
     """
     if not entries:
-        return
-    _HEAD.execute(cursor, (chain,))
-    heads = cursor.fetchall()
-    if not heads:
-        raise ContractError(
-            f"There is no audit chain {chain!r}.", remedy="Get one from claim_chain."
-        )
-    position, head = heads[0][0], bytes(heads[0][1])
+        return head
+    position, last_hash = head or _read_head(cursor, chain)
     batch = []
     for entry in entries:
         position += 1
@@ -201,11 +214,20 @@ def append(cursor: Cursor, chain: str, entries: Sequence[AuditEntry], now_us: in
             object_type=one_line(entry.object_type),
             object_id=one_line(entry.object_id),
             detail=_json(entry.detail),
-            prev_hash=head,
+            prev_hash=last_hash,
         )
-        head = record.hash()
-        batch.append(_parameters(record, head))
-    _APPEND.execute(cursor, (json.dumps(batch), chain, from_us(now_us), position, head))
+        last_hash = record.hash()
+        batch.append(_parameters(record, last_hash))
+    _APPEND.execute(cursor, (json.dumps(batch), chain, from_us(now_us), position, last_hash))
+    return Head(position, last_hash)
+
+
+def _read_head(cursor: Cursor, chain: str) -> Head:
+    """The head, locked."""
+    _HEAD.execute(cursor, (chain,))
+    for position, last_hash in cursor.fetchall():
+        return Head(position, bytes(last_hash))
+    raise ContractError(f"There is no audit chain {chain!r}.", remedy="Get one from claim_chain.")
 
 
 def _parameters(record: StoredRecord, own_hash: bytes) -> dict[str, object]:

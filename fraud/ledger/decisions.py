@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2.errors
 
@@ -54,40 +54,58 @@ class KnownDecision:
     decision: Decision
 
 
+class KnownTransactions(NamedTuple):
+    """What the ledger knows of some transactions.
+
+    Attributes:
+        decisions: by transaction_id; they say what was answered then, `is_replayed` is False.
+        label_numbers: the highest observation number of the labels, by transaction_id.
+    """
+
+    decisions: dict[str, KnownDecision]
+    label_numbers: dict[str, int]
+
+
 _KNOWN = Statement(
-    "known_decisions",
+    "known_transactions",
     ("varchar[]",),
     """
-    SELECT t.body_digest, d.transaction_id, d.decision_id, d.fraud_type, d.probability,
-        d.risk_level, d.reasons, d.rules, d.model_version, d.policy_version, d.degraded,
-        d.scored_at, d.shadow_rules, d.rules_version, d.lists_version
-    FROM decisions d JOIN transactions t USING (transaction_id)
-    WHERE d.transaction_id = ANY($1)
+    SELECT told.last_seq, transaction_id, body_digest, decision_id, decided.fraud_type,
+        probability, risk_level, reasons, rules, model_version, policy_version, degraded,
+        scored_at, shadow_rules, rules_version, lists_version
+    FROM (
+        SELECT d.*, t.body_digest FROM decisions d JOIN transactions t USING (transaction_id)
+        WHERE d.transaction_id = ANY($1)
+    ) AS decided
+    FULL JOIN (
+        SELECT transaction_id, max(seq) AS last_seq FROM labels
+        WHERE transaction_id = ANY($1) GROUP BY 1
+    ) AS told USING (transaction_id)
     """,
 )
 
 
-def known_decisions(cursor: Cursor, transaction_ids: Sequence[str]) -> dict[str, KnownDecision]:
-    """The decisions there are for these transactions, by transaction_id; one round trip.
+def known_transactions(cursor: Cursor, transaction_ids: Sequence[str]) -> KnownTransactions:
+    """The decisions and labels there are about these transactions; one round trip."""
+    known = KnownTransactions({}, {})
+    if transaction_ids:
+        _KNOWN.execute(cursor, (list(transaction_ids),))
+        for last_seq, transaction_id, body_digest, *decided in cursor.fetchall():
+            if last_seq is not None:
+                known.label_numbers[transaction_id] = last_seq
+            if body_digest is not None:
+                decision = _decision(transaction_id, decided)
+                known.decisions[transaction_id] = KnownDecision(bytes(body_digest), decision)
+    return known
 
-    They say what was answered then: `is_replayed` is False.
-    """
-    if not transaction_ids:
-        return {}
-    _KNOWN.execute(cursor, (list(transaction_ids),))
-    return {
-        row[1]: KnownDecision(body_digest=bytes(row[0]), decision=_decision(row[1:]))
-        for row in cursor.fetchall()
-    }
 
-
-def _decision(row: Sequence[Any]) -> Decision:
+def _decision(transaction_id: str, row: Sequence[Any]) -> Decision:
     return Decision(
-        transaction_id=row[0],
-        decision_id=row[1],
-        fraud_type=row[2],
-        fraud_probability=row[3],
-        risk_level=RiskLevel[row[4]],
+        transaction_id=transaction_id,
+        decision_id=row[0],
+        fraud_type=row[1],
+        fraud_probability=row[2],
+        risk_level=RiskLevel[row[3]],
         reasons=tuple(
             Reason(
                 code=each["code"],
@@ -96,16 +114,16 @@ def _decision(row: Sequence[Any]) -> Decision:
                 value=float(each["value"]),  # JSON knows no difference between 1 and 1.0
                 contribution=float(each["contribution"]),
             )
-            for each in row[5]
+            for each in row[4]
         ),
-        rules=tuple(row[6]),
-        model_version=row[7],
-        policy_version=row[8],
-        degraded=row[9],
-        scored_at_us=to_us(row[10]),
-        shadow_rules=tuple(row[11]),
-        rules_version=row[12],
-        lists_version=row[13],
+        rules=tuple(row[5]),
+        model_version=row[6],
+        policy_version=row[7],
+        degraded=row[8],
+        scored_at_us=to_us(row[9]),
+        shadow_rules=tuple(row[10]),
+        rules_version=row[11],
+        lists_version=row[12],
     )
 
 

@@ -22,10 +22,7 @@ SELECT max(seq) FROM labels WHERE fraud_type = %s
 """
 """Two statements, so that the second one sees what was committed while the first one waited."""
 
-_NUMBERS = """
-SELECT pg_advisory_xact_lock_shared(hashtext('transactions'));
-SELECT transaction_id, max(seq) FROM labels WHERE transaction_id = ANY(%s::varchar[]) GROUP BY 1
-"""
+_MAKE_KNOWN = "SELECT pg_advisory_xact_lock_shared(hashtext('transactions'))"
 
 _KEEP_UNKNOWN = "SELECT pg_advisory_xact_lock(hashtext('transactions'))"
 
@@ -64,14 +61,13 @@ def next_label_seq(cursor: Cursor, fraud_type: str, observed_at_us: int) -> int:
     return observed_at_us if last is None else max(observed_at_us, last + 1)
 
 
-def numbers_of_labels(cursor: Cursor, transaction_ids: Sequence[str]) -> dict[str, int]:
-    """The highest observation number of the labels about each of these transactions, if any.
+def make_known(cursor: Cursor) -> None:
+    """Claim to make transactions known in the caller's database transaction.
 
-    For who makes these transactions known in the same database transaction: until it ends,
-    nobody can store a label that takes one of them for unknown.
+    Until it ends, nobody can store a label that takes one of them for unknown; so read what
+    labels there are afterwards.
     """
-    cursor.execute(_NUMBERS, (list(transaction_ids),))
-    return dict(cursor.fetchall())
+    cursor.execute(_MAKE_KNOWN)
 
 
 def keep_unknown(cursor: Cursor) -> None:

@@ -11,12 +11,14 @@ from typing import TypeVar
 
 import psycopg2
 import psycopg2.errors
-from psycopg2.extensions import TransactionRollbackError
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TransactionRollbackError
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from fraud.domain.errors import LedgerUnavailable
 from fraud.ledger.engine import UTC_SESSION, connect, unavailable
+from fraud.ledger.pipeline import PipelinedCursor
+from fraud.ledger.statement import forget_statements
 
 T = TypeVar("T")
 
@@ -94,6 +96,23 @@ class ConnectionPool:
             with lent.cursor() as opened:
                 yield opened
             lent.commit()
+
+    @contextmanager
+    def pipeline(self) -> Iterator[PipelinedCursor]:
+        """Lend a cursor that saves round trips; commit and roll back as `transaction` does.
+
+        Raises:
+            LedgerUnavailable: the server is away, went away, or gave up on the transaction.
+        """
+        with self.connection() as lent:
+            lent.autocommit = True
+            try:
+                with lent.cursor() as opened:
+                    pipelined = PipelinedCursor(opened)
+                    yield pipelined
+                    pipelined.commit()
+            finally:
+                _end(lent)
 
     def run(self, work: Callable[[Cursor], T], *, attempts: int = 3) -> T:
         """Do `work` in a transaction; again, on a fresh connection, if it was cut off midway.
@@ -208,6 +227,18 @@ def _is_alive(candidate: Connection) -> bool:
     poller = select.poll()
     poller.register(candidate.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
     return not poller.poll(0)
+
+
+def _end(lent: Connection) -> None:
+    """Leave autocommit mode, and the transaction that is still open if its block raised."""
+    try:
+        if lent.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            with lent.cursor() as opened:
+                opened.execute("ROLLBACK; DEALLOCATE ALL")
+            forget_statements(lent)  # it is unknown which of them were prepared
+        lent.autocommit = False
+    except psycopg2.Error:
+        lent.close()
 
 
 def _is_cut_off(cause: BaseException | None) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fraud.domain.decision import Decision
 from fraud.domain.errors import NotFound
 from fraud.domain.event import Event, to_us
-from fraud.ledger.decisions import known_decisions
+from fraud.ledger.decisions import known_transactions
 from fraud.ledger.statement import Cursor
 
 
@@ -87,7 +87,7 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
         (sorted(wanted),),
     )
     rows = cursor.fetchall()
-    decided = known_decisions(cursor, [row[0] for row in rows])
+    decided = known_transactions(cursor, [row[0] for row in rows]).decisions
     missing = wanted - {each.decision.decision_id for each in decided.values()}
     if missing:
         raise _unknown(min(missing))

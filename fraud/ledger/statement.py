@@ -23,6 +23,11 @@ class Cursor(Protocol):
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
+def forget_statements(connection: Any) -> None:
+    """Prepare all statements anew, after DEALLOCATE ALL."""
+    _prepared.pop(connection, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement the server keeps ready for a session (PREPARE and EXECUTE).

@@ -16,6 +16,7 @@ from feature_store.tail import events_frame, tail_events, tail_labels
 from fraud.domain.decision import Decision
 from fraud.domain.label import Label
 from fraud.ledger.audit import claim_chain
+from fraud.ledger.audit_check import anchors, verify
 from fraud.ledger.engine import connect
 from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
@@ -123,3 +124,15 @@ def test_whoever_wins_the_three_executions_agree(
     known = [Known(seq, reported.value // 1000, name) for seq, reported, name in told]
     naive = by_oracle(Log(seen, known))
     assert (served + 0.0).tobytes() == (naive + 0.0).tobytes()  # -0.0 and 0.0 are one value
+
+
+def test_a_chain_that_somebody_else_wrote_to_is_read_again(pool: ConnectionPool) -> None:
+    holder = connect(pool.url)
+    chain = claim_chain(holder, "shared-chain")
+    scorers = [Scorer(pool, OneModel(None), Clock(), chain) for _ in range(2)]
+    for number in range(6):
+        [answer] = scorers[number % 2].score([a_request(f"shared-{number}")])
+        assert isinstance(answer, Decision)
+    assert verify(holder).is_intact
+    assert [head.position for head in anchors(holder) if head.chain == chain] == [6]
+    holder.close()

@@ -14,7 +14,7 @@ from fraud.ledger.decisions import (
     DecisionRecord,
     insert_decisions,
     is_duplicate,
-    known_decisions,
+    known_transactions,
 )
 from fraud.ledger.pool import ConnectionPool
 from tests.fraud.ledger.builders import NOON_US, a_decision, a_reason, a_record, an_event
@@ -33,7 +33,7 @@ def rows(pool: ConnectionPool, query: str, *parameters: object) -> list[tuple[An
 
 def read_back(pool: ConnectionPool, transaction_ids: Sequence[str]) -> list[Decision]:
     with pool.transaction() as cursor:
-        known = known_decisions(cursor, transaction_ids)
+        known = known_transactions(cursor, transaction_ids).decisions
     return [known[each].decision for each in transaction_ids]
 
 
@@ -51,7 +51,7 @@ def test_a_stored_decision_answers_the_same_again(ledger_pool: ConnectionPool) -
     record = a_record(event, decision)
     store(ledger_pool, record)
     with ledger_pool.transaction() as cursor:
-        known = known_decisions(cursor, [event.transaction_id, "never-seen"])
+        known = known_transactions(cursor, [event.transaction_id, "never-seen"]).decisions
     assert set(known) == {event.transaction_id}
     assert known[event.transaction_id].body_digest == record.body_digest
     assert known[event.transaction_id].decision == decision
@@ -76,7 +76,7 @@ def test_a_batch_comes_back_whole(ledger_pool: ConnectionPool) -> None:
 def test_nothing_asked_nothing_done(ledger_pool: ConnectionPool) -> None:
     with ledger_pool.transaction() as cursor:
         insert_decisions(cursor, [])
-        assert known_decisions(cursor, []) == {}
+        assert known_transactions(cursor, []).decisions == {}
 
 
 def test_the_guides_columns_say_what_was_decided(ledger_pool: ConnectionPool) -> None:
@@ -179,7 +179,9 @@ def test_a_second_decision_of_a_transaction_is_refused_as_such(
         store(ledger_pool, other, again)
     assert is_duplicate(caught.value)
     with ledger_pool.transaction() as cursor:
-        known = known_decisions(cursor, [first.event.transaction_id, other.event.transaction_id])
+        known = known_transactions(
+            cursor, [first.event.transaction_id, other.event.transaction_id]
+        ).decisions
     assert {key: value.decision for key, value in known.items()} == {
         first.event.transaction_id: first.decision
     }
@@ -198,7 +200,7 @@ def test_a_number_that_is_none_is_never_stored(ledger_pool: ConnectionPool) -> N
     with pytest.raises(ValueError, match="not JSON compliant"):
         store(ledger_pool, a_record(event, a_decision(event, fraud_probability=float("nan"))))
     with ledger_pool.transaction() as cursor:
-        assert known_decisions(cursor, [event.transaction_id]) == {}
+        assert known_transactions(cursor, [event.transaction_id]).decisions == {}
 
 
 def test_of_two_writers_of_the_same_transactions_one_wins(ledger_pool: ConnectionPool) -> None:
