@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fraud.domain.errors import SettingsError
 from fraud.failure import FAILED, clear_errors
+from fraud.relay_commands import relay_app
 from fraud.settings import load_settings
 from fraud.token_commands import keys_app, token_app
 
@@ -35,6 +36,7 @@ for name, group in (
     ("features", features_app),
     ("token", token_app),
     ("keys", keys_app),
+    ("relay", relay_app),
 ):
     app.add_typer(group, name=name)
 

@@ -79,6 +79,13 @@ class Settings(BaseSettings):
             unless given.
         kafka_certificate_file: our own certificate (PEM), where the servers ask for one.
         kafka_key_file: its private key (PEM).
+        relay_sinks: where the relay delivers: some of kafka, mongodb and webhooks.
+        relay_retention_s: seconds a message stays in the outbox, at least.
+        mongodb_url: server or replica set, `mongodb://...`.
+        mongodb_database: the database our collections are in.
+        mongodb_username: who logs in, where the URL does not say.
+        mongodb_password_file: file with the password.
+        webhooks_file: YAML with the receivers of webhooks, see docs/relay.md.
     """
 
     model_config = SettingsConfigDict(
@@ -139,11 +146,21 @@ class Settings(BaseSettings):
     kafka_certificate_file: Path | None = None
     kafka_key_file: Path | None = None
 
+    relay_sinks: str = ""
+    relay_metrics_port: Port = 9108
+    relay_retention_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0
+    mongodb_url: str = Field(default="mongodb://127.0.0.1:27017", min_length=1, repr=False)
+    mongodb_database: str = Field(default="fraud", min_length=1)
+    mongodb_username: str = ""
+    mongodb_password_file: Path | None = None
+    webhooks_file: Path | None = None
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator(
         *("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir"),
         *("kafka_password_file", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
+        *("mongodb_password_file", "webhooks_file"),
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -278,6 +295,15 @@ class Settings(BaseSettings):
             SettingsError: its file cannot be read.
         """
         return _secret(self.kafka_password_file, "FRAUD_KAFKA_PASSWORD_FILE")
+
+    @property
+    def mongodb_password(self) -> str:
+        """The password we log in to MongoDB with; "" where there is none.
+
+        Raises:
+            SettingsError: its file cannot be read.
+        """
+        return _secret(self.mongodb_password_file, "FRAUD_MONGODB_PASSWORD_FILE")
 
     def replaced(self, **changes: Any) -> Self:
         """A checked copy with other values.

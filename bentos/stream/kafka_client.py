@@ -1,7 +1,15 @@
 """How every Kafka client of the platform connects."""
 
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
 from fraud.domain.errors import SettingsError
 from fraud.settings import Settings
+
+ANSWER_S = 10.0
 
 
 def client_config(settings: Settings) -> dict[str, str | int]:
@@ -34,3 +42,22 @@ def client_config(settings: Settings) -> dict[str, str | int]:
         "ssl.key.location": settings.kafka_key_file,
     }
     return config | {name: str(path) for name, path in files.items() if path is not None}
+
+
+def make_topics(config: Mapping[str, str | int], names: Iterable[str]) -> None:
+    """Make topics that are missing, with as many partitions and replicas as the cluster's default.
+
+    Raises:
+        confluent_kafka.KafkaException: the cluster does not answer, or does not let us.
+    """
+    admin = AdminClient(dict(config))
+    there = admin.list_topics(timeout=ANSWER_S).topics
+    missing = [NewTopic(name, -1, -1) for name in names if name not in there]
+    if not missing:
+        return
+    for made in admin.create_topics(missing, request_timeout=ANSWER_S).values():
+        try:
+            made.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise

@@ -17,6 +17,7 @@ FraudError
 |   +-- JournalUnavailable   what the ledger cannot take cannot be kept elsewhere either
 |   +-- StateUnavailable     states were written for other features and wait to be rebuilt
 |   +-- ModelUnavailable     no champion could be loaded
+|   +-- SinkUnavailable      a sink of the relay takes no messages now
 +-- BundleError              a model bundle must not be served
 +-- ContractError            features, state or data break the feature contract
 +-- SettingsError            the configuration is wrong
@@ -134,6 +135,10 @@ class StateUnavailable(UnavailableError):
 
 class ModelUnavailable(UnavailableError):
     """No champion could be loaded."""
+
+
+class SinkUnavailable(UnavailableError):
+    """A sink of the relay takes no messages now."""
 
 
 class BundleError(FraudError):

@@ -88,10 +88,14 @@ class Batch:
     after: Progress
 
 
-_OPEN = """
-SELECT pg_current_snapshot()::text, min(id) FROM outbox
-WHERE xid >= pg_snapshot_xmin(%(delivered)s::pg_snapshot)
-    AND NOT pg_visible_in_snapshot(xid, %(delivered)s::pg_snapshot)
+_PROGRESS = """
+SELECT s.delivered::text, coalesce(s.target, pg_current_snapshot())::text,
+    CASE WHEN s.target IS NOT NULL THEN s.last_id ELSE (
+        SELECT min(id) - 1 FROM outbox
+        WHERE xid >= pg_snapshot_xmin(s.delivered)
+            AND NOT pg_visible_in_snapshot(xid, s.delivered)
+    ) END
+FROM outbox_sinks s WHERE s.sink = %s
 """
 
 _NEXT = """
@@ -118,14 +122,17 @@ ORDER BY n.id
 
 def lead(connection: Connection, sink: str) -> bool:
     """Become the one that delivers to a sink, until the session ends; False if another does."""
-    with connection.cursor() as cursor:
+    with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (text_id(f"outbox sink {sink}"),))
         is_leader: bool = cursor.fetchall()[0][0]
         if is_leader:
             cursor.execute(
-                "INSERT INTO outbox_sinks (sink) VALUES (%s) ON CONFLICT DO NOTHING", (sink,)
+                """
+                INSERT INTO outbox_sinks (sink) VALUES (%s)
+                ON CONFLICT (sink) DO UPDATE SET failure = NULL, failing_since = NULL
+                """,
+                (sink,),
             )
-    connection.commit()
     return is_leader
 
 
@@ -142,42 +149,31 @@ def next_batch(
         limit: most messages.
         with_transactions: whether messages carry the transactions they are about.
     """
-    progress = _progress(cursor, sink)
-    if progress.target is None:
-        cursor.execute(_OPEN, {"delivered": progress.delivered})
-        target, first_id = cursor.fetchall()[0]
-        if first_id is None:
-            return None
-        progress = Progress(progress.delivered, target, first_id - 1)
+    delivered, target, last_id = _progress(cursor, sink)
+    if last_id is None:
+        return None
     cursor.execute(
         _WITH_TRANSACTIONS.format(messages=_NEXT) if with_transactions else _NEXT,
-        {
-            "delivered": progress.delivered,
-            "target": progress.target,
-            "last_id": progress.last_id,
-            "limit": limit,
-        },
+        {"delivered": delivered, "target": target, "last_id": last_id, "limit": limit},
     )
     found = [_message(row) for row in cursor.fetchall()]
     if len(found) < limit:
-        return Batch(found, Progress(progress.target or "", None, 0))
-    return Batch(found, Progress(progress.delivered, progress.target, found[-1].outbox_id))
+        return Batch(found, Progress(target, None, 0))
+    return Batch(found, Progress(delivered, target, found[-1].outbox_id))
 
 
 def note_progress(cursor: Cursor, sink: str, after: Progress) -> None:
     """Note that a sink has a batch, or that what it refused is among its dead letters."""
     cursor.execute(
         """
-        UPDATE outbox_sinks SET delivered = %s, target = %s, last_id = %s, failure = NULL,
-            failing_since = NULL
-        WHERE sink = %s
+        UPDATE outbox_sinks SET delivered = %s, target = %s, last_id = %s WHERE sink = %s
         """,
         (after.delivered, after.target, after.last_id, sink),
     )
 
 
 def note_failure(cursor: Cursor, sink: str, failure: str) -> None:
-    """Note why nothing can be delivered to a sink now; the next progress clears it."""
+    """Note why nothing can be delivered to a sink now."""
     cursor.execute(
         """
         UPDATE outbox_sinks SET failure = %s, failing_since = coalesce(failing_since, now())
@@ -187,22 +183,29 @@ def note_failure(cursor: Cursor, sink: str, failure: str) -> None:
     )
 
 
+def clear_failure(cursor: Cursor, sink: str) -> None:
+    """Note that a sink takes messages again."""
+    cursor.execute(
+        "UPDATE outbox_sinks SET failure = NULL, failing_since = NULL WHERE sink = %s", (sink,)
+    )
+
+
 def messages_by_id(cursor: Cursor, outbox_ids: Sequence[int]) -> list[Message]:
     """Messages with what they are about, by number."""
     cursor.execute(_WITH_TRANSACTIONS.format(messages=_BY_ID), {"ids": list(outbox_ids)})
     return [_message(row) for row in cursor.fetchall()]
 
 
-def _progress(cursor: Cursor, sink: str) -> Progress:
-    cursor.execute(
-        "SELECT delivered::text, target::text, last_id FROM outbox_sinks WHERE sink = %s", (sink,)
-    )
+def _progress(cursor: Cursor, sink: str) -> tuple[str, str, int | None]:
+    """What a sink has, what it gets next, and after which number; None where that is nothing."""
+    cursor.execute(_PROGRESS, (sink,))
     rows = cursor.fetchall()
     if not rows:
         raise NotFound(
             f"The ledger knows no sink {sink!r} any more.", remedy="Start its relay again."
         )
-    return Progress(*rows[0])
+    delivered, target, last_id = rows[0]
+    return delivered, target, last_id
 
 
 def _message(row: Sequence[Any]) -> Message:

@@ -14,12 +14,12 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from fraud.ledger.statement import Cursor
 
-RESULTS_TOPIC = "fraud_results"
-ERASURES_TOPIC = "fraud_erasures"
+RESULTS_TOPIC: Final = "fraud_results"
+ERASURES_TOPIC: Final = "fraud_erasures"
 
 ERASED_PER_MESSAGE = 1_000
 """Transactions one erasure message names at most, so that it stays far below 1 MB."""

@@ -1,0 +1,197 @@
+"""What every sink owes: each message once or more, in order, whatever dies meanwhile."""
+
+import datetime as dt
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fraud.ledger.dead_letters import dead_letters, retry
+from fraud.ledger.outbox import announce_erasure, deliveries_of
+from fraud.ledger.pool import transaction
+from fraud.ledger.sinks import sink_statuses
+from tests.bentos.stream.builders import RelayProcess, decide, relaying, wait_for
+from tests.bentos.stream.places import KafkaPlace, MongoPlace, Place, Told, WebhookPlace
+from tests.fraud.run.free_ports import free_port
+
+NOW = dt.datetime(2026, 9, 22, 12, tzinfo=dt.UTC)
+_databases = itertools.count(1)
+
+
+@pytest.fixture
+def url(new_ledger: Callable[[], str]) -> str:
+    return new_ledger()
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture(params=["mongodb", "kafka", "webhook"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    made: KafkaPlace | MongoPlace | WebhookPlace
+    if request.param == "kafka":
+        made = KafkaPlace(request.getfixturevalue("kafka"))
+    elif request.param == "mongodb":
+        server = request.getfixturevalue("mongod")
+        made = MongoPlace(server, f"relay_{next(_databases)}")
+    else:
+        made = WebhookPlace(tmp_path)
+    yield made
+    made.close()
+
+
+def ids_of(told: list[Told]) -> set[str]:
+    return {each.transaction_id for each in told}
+
+
+def assert_in_order(told: list[Told], wanted: list[str]) -> None:
+    """All that was wanted came; the first time each came, it came in this order."""
+    first = dict.fromkeys(each.transaction_id for each in told if each.transaction_id in wanted)
+    assert list(first) == wanted
+
+
+def status_of(url: str, sink: str) -> tuple[int, int, str | None]:
+    with transaction(url) as cursor:
+        found = sink_statuses(cursor, sink)
+    return (found[0].lag_messages, found[0].dead, found[0].failure) if found else (-1, 0, None)
+
+
+class TestEverySink:
+    def test_messages_come_in_the_order_of_their_key(
+        self, url: str, place: Place, stop: threading.Event
+    ) -> None:
+        users = [f"user-{number}" for number in range(5)]
+        of_user = {user: [f"{user}-{number:02}" for number in range(20)] for user in users}
+        for number in range(20):
+            for user in users:
+                decide(url, [of_user[user][number]], user)
+        with relaying(url, place.sink(stop), stop=stop):
+            wait_for(lambda: len(ids_of(place.told())) == 100, "all messages")
+        for user in users:
+            assert_in_order(place.told(), of_user[user])
+
+    def test_a_second_run_goes_on_where_the_first_one_ended(self, url: str, place: Place) -> None:
+        for name in ("first", "second"):
+            decide(url, [name])
+            stop = threading.Event()
+            with relaying(url, place.sink(stop), stop=stop):
+                wait_for(lambda name=name: name in ids_of(place.told()), name)
+                wait_for(lambda: status_of(url, place.name)[0] == 0, "progress")
+        assert [each.transaction_id for each in place.told()] == ["first", "second"]
+
+    def test_what_is_refused_waits_for_a_retry_and_holds_nothing_up(
+        self, url: str, place: Place, stop: threading.Event
+    ) -> None:
+        decide(url, ["before", "refused", "after"])
+        place.spoil(url, "refused")
+        with relaying(url, place.sink(stop), stop=stop) as metrics:
+            wait_for(lambda: ids_of(place.told()) == {"before", "after"}, "the others")
+            wait_for(lambda: status_of(url, place.name)[:2] == (0, 1), "a dead letter")
+            with transaction(url) as cursor:
+                [letter] = dead_letters(cursor, place.name)
+            assert letter.topic == "fraud_results"
+            assert letter.reason
+            counted = metrics.registry.get_sample_value
+            label = {"sink": place.name}
+            wait_for(lambda: counted("fraud_relay_delivered_total", label) == 2, "the count")
+            assert counted("fraud_relay_dead_total", label) == 1
+            place.mend(url, "refused")
+            with transaction(url) as cursor:
+                assert retry(cursor, place.name, [letter.outbox_id]) == 1
+            wait_for(lambda: "refused" in ids_of(place.told()), "the retry")
+            wait_for(lambda: status_of(url, place.name) == (0, 0, None), "no dead letters")
+
+    def test_a_sink_that_is_away_loses_nothing(
+        self, url: str, place: Place, stop: threading.Event
+    ) -> None:
+        wanted = [f"tx-{number}" for number in range(6)]
+        with ExitStack() as stack:
+            stack.enter_context(relaying(url, place.sink(stop), stop=stop))
+            decide(url, wanted[:2])
+            wait_for(lambda: len(ids_of(place.told())) == 2, "the first")
+            place.go()
+            try:
+                decide(url, wanted[2:4])
+                wait_for(lambda: status_of(url, place.name)[0] == 2, "a lag")
+                decide(url, wanted[4:])
+            finally:
+                place.come_back()
+            wait_for(lambda: ids_of(place.told()) == set(wanted), "the rest")
+            wait_for(lambda: status_of(url, place.name) == (0, 0, None), "a calm sink")
+        assert_in_order(place.told(), wanted)
+
+    def test_an_erasure_reaches_it_and_is_confirmed(
+        self, url: str, place: Place, stop: threading.Event
+    ) -> None:
+        decide(url, ["kept", "erased-1", "erased-2"])
+        with relaying(url, place.sink(stop), stop=stop):
+            wait_for(lambda: len(ids_of(place.told())) == 3, "all messages")
+            with transaction(url) as cursor:
+                numbers = announce_erasure(cursor, "e-1", "x", ["erased-1", "erased-2"], NOW)
+
+            def is_confirmed() -> bool:
+                with transaction(url) as cursor:
+                    found = deliveries_of(cursor, numbers)
+                return [each.state for each in found] == ["delivered"]
+
+            wait_for(is_confirmed, "the confirmation")
+            wait_for(lambda: sorted(place.erasures()) == ["erased-1", "erased-2"], "the erasure")
+
+    def test_a_relay_killed_again_and_again_loses_nothing(
+        self, url: str, place: Place, tmp_path: Path
+    ) -> None:
+        users = [f"user-{number}" for number in range(3)]
+        of_user: dict[str, list[str]] = {user: [] for user in users}
+        environment = {
+            **place.environment,
+            "DATABASE_URL": url,
+            "FRAUD_RUN_DIR": str(tmp_path / "run"),
+            "FRAUD_RELAY_METRICS_PORT": str(free_port()),
+        }
+        log = tmp_path / "log"
+        for kill in range(3):
+            relay = RelayProcess(environment, log)
+            for number, user in itertools.product(range(100), users):
+                of_user[user].append(f"{user}-{kill}-{number:02}")
+            for user in users:
+                decide(url, of_user[user][-100:], user)
+            before = 300 * kill
+            wait_for(lambda r=relay, n=before: r.check() and len(place.told()) > n, "a message")
+            relay.kill()
+        relay = RelayProcess(environment, log)
+        wait_for(lambda: relay.check() and log.read_text().count("this relay delivers") > 3, "it")
+        wait_for(lambda: relay.check() and len(ids_of(place.told())) == 900, "all messages")
+        for user in users:
+            assert_in_order(place.told(), of_user[user])
+        numbers = {each.transaction_id: each.message_id for each in place.told()}
+        assert {(each.transaction_id, each.message_id) for each in place.told()} == set(
+            numbers.items()
+        ), "a message that comes twice has the same id"
+        assert relay.end() == 0
+
+    def test_of_two_relays_one_delivers_and_the_other_takes_over(
+        self, url: str, place: Place, tmp_path: Path
+    ) -> None:
+        relays = []
+        for number in range(2):
+            environment = {
+                **place.environment,
+                "DATABASE_URL": url,
+                "FRAUD_RUN_DIR": str(tmp_path / "run"),
+                "FRAUD_RELAY_METRICS_PORT": str(free_port()),
+            }
+            relays.append(RelayProcess(environment, tmp_path / f"log-{number}"))
+            wait_for(lambda: status_of(url, place.name)[0] == 0, "a leader")
+        first, second = relays
+        decide(url, [f"a-{number}" for number in range(50)])
+        wait_for(lambda: first.check() and second.check() and len(place.told()) >= 50, "messages")
+        assert len(place.told()) == 50, "nothing is delivered twice"
+        first.kill()
+        decide(url, [f"b-{number}" for number in range(50)])
+        wait_for(lambda: second.check() and len(ids_of(place.told())) == 100, "the other")
+        assert second.end() == 0
