@@ -67,6 +67,13 @@ class Settings(BaseSettings):
         burst_per_address: requests it may make at once after a pause.
         trusted_proxies: addresses or networks, separated by commas, whose X-Forwarded-For and
             X-Forwarded-Proto are believed; nobody's unless given.
+        currency: the platform's, ISO 4217 in small letters.
+        exchange_rates: of other currencies, in the platform's, e.g. eur=1.08,jpy=0.0067.
+        stripe_api_key: turns the Stripe connector on.
+        stripe_webhook_secret: turns its webhook on; `whsec_...`, as Stripe shows it.
+        stripe_api_base: where Stripe's API is.
+        stripe_captures: whether approved payments that wait for capture are captured.
+        stripe_acts_on_degraded: whether decisions without a model move money.
         workers: processes of the scoring service.
         journal_max_bytes: size of the file of decisions that wait for the ledger, at most.
         history_days: days the simulator's history reaches back.
@@ -131,6 +138,15 @@ class Settings(BaseSettings):
     burst_per_address: Positive = 200
 
     trusted_proxies: str = ""
+
+    currency: Annotated[str, Field(pattern="^[a-z]{3}$")] = "usd"
+    exchange_rates: str = ""
+    stripe_api_key: SecretStr | None = None
+    stripe_webhook_secret: SecretStr | None = None
+    stripe_api_base: str = "https://api.stripe.com"
+    stripe_captures: bool = True
+    stripe_acts_on_degraded: bool = False
+
     workers: Positive = Field(default_factory=_default_workers)
     history_days: Positive = 150
     simulator_customers: Positive = 2000
@@ -179,11 +195,21 @@ class Settings(BaseSettings):
     def _safe_jwks(cls, value: str) -> str:
         if value and "://" not in value:
             return str(Path(value).expanduser().absolute())
-        parts = urlsplit(value)
-        is_local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-        if value and parts.scheme != "https" and not (parts.scheme == "http" and is_local):
+        if value and not _is_safe(value):
             raise ValueError("must be a file or an https:// URL")
         return value
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _safe_base(cls, value: str) -> str:
+        if not _is_safe(value):
+            raise ValueError("must be an https:// URL")
+        return value
+
+    @field_validator("stripe_api_key", "stripe_webhook_secret")
+    @classmethod
+    def _given(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value().strip() else None
 
     @field_validator("lake_url")
     @classmethod
@@ -342,6 +368,13 @@ def _settings_error(error: ValidationError) -> SettingsError:
     return SettingsError(
         f"{variable} is wrong: {what}.", remedy=f"Set or unset {variable}.", field=name
     )
+
+
+def _is_safe(url: str) -> bool:
+    """Whether what is sent there stays unread: encrypted, or on this machine."""
+    parts = urlsplit(url)
+    is_local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return parts.scheme == "https" or (parts.scheme == "http" and is_local)
 
 
 def _read(path: Path, variable: str) -> bytes:

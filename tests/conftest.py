@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.kafka", "tests.mongodb"]
+pytest_plugins = ["tests.servers", "tests.kafka", "tests.mongodb", "tests.stripe_mock"]
 
 # A test that cannot reach its server skips with this prefix: pytest.skip("needs server: MongoDB").
 MISSING_SERVER = "needs server:"

@@ -31,6 +31,7 @@ class Access:
         methods: those it takes.
         scope: the scope a token must hold; None where any valid token does.
         is_open: needs no token at all.
+        is_signed: needs none either: who sends the body has signed it, and its route checks that.
         max_body: bytes of a JSON body; 0 for routes that take none.
     """
 
@@ -38,6 +39,7 @@ class Access:
     methods: frozenset[str]
     scope: str | None = None
     is_open: bool = False
+    is_signed: bool = False
     max_body: int = 0
 
 
@@ -74,6 +76,7 @@ ROUTES: tuple[Access, ...] = (
     Access("/cases/{case_id}/comments", POST, CASES_WRITE, max_body=MAX_BODY),
     Access("/cases/{case_id}/closure", POST, CASES_WRITE, max_body=MAX_BODY),
     Access("/labels", POST, LABELS_WRITE, max_body=MAX_BODY),
+    Access("/connectors/stripe/webhook", POST, is_signed=True, max_body=MAX_BODY),
     Access("/audit", GET, AUDIT_READ),
     Access("/audit/verification", POST, AUDIT_READ),
 )

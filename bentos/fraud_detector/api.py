@@ -32,6 +32,7 @@ from bentos.fraud_detector.openapi import openapi
 from bentos.fraud_detector.operations.routers import OPERATIONS
 from bentos.fraud_detector.problems import Problem, internal_error, printable, problem_of
 from bentos.fraud_detector.runtime import Runtime
+from bentos.fraud_detector.stripe_webhook import stripe_webhook
 from bentos.scoring.scorer import ScoreRequest
 from fraud.domain.decision import Decision, reply
 from fraud.domain.errors import FraudError
@@ -47,6 +48,7 @@ def create_app() -> FastAPI:
     app.router.add_route("/health", show_health, methods=["GET"])
     app.router.add_route("/metrics", show_metrics, methods=["GET"])
     app.router.add_route("/openapi.json", show_openapi, methods=["GET"])
+    app.router.add_route("/connectors/stripe/webhook", stripe_webhook, methods=["POST"])
     for router in OPERATIONS:
         app.router.routes.extend(router.routes)  # as they are: a test looks at every route
     app.add_exception_handler(FraudError, _on_fraud_error)

@@ -37,7 +37,7 @@ class Call:
     """A request that was let in.
 
     Attributes:
-        actor: subject of the token; `anonymous` on open routes.
+        actor: subject of the token; `anonymous` where none is asked for.
         origin: the caller's address.
         body: bytes of the body, empty where the route takes none.
     """
@@ -182,8 +182,8 @@ class Guard:
         headers: Mapping[bytes, bytes],
         origin: str,
     ) -> Principal | None:
-        """Who calls; None where the route is open to everybody."""
-        if access is not None and access.is_open:
+        """Who calls; None where no token says so."""
+        if access is not None and (access.is_open or access.is_signed):
             self._desk().admit_address(address_key(origin))
             return None
         try:

@@ -35,6 +35,7 @@ _SUMMARIES = {
     "/healthz": "Whether the process lives",
     "/openapi.json": "This description",
     "/metrics": "Metrics in Prometheus' text format",
+    "/connectors/stripe/webhook": "What Stripe tells: payments to decide on, disputes as labels",
 }
 
 
@@ -92,9 +93,9 @@ def _operation(access: Access, path: str) -> Schema:
 def _path(access: Access) -> Schema:
     method = "post" if "POST" in access.methods else "get"
     operation: Schema = {
-        "operationId": access.path.strip("/").replace("-", "_").removesuffix(".json"),
+        "operationId": _operation_id(access.path),
         "summary": _SUMMARIES[access.path],
-        "security": [] if access.is_open else [{"bearer": [access.scope] if access.scope else []}],
+        "security": _security(access),
         "responses": {"200": _success(access), **_failures(access)},
     }
     if access.max_body:
@@ -106,9 +107,21 @@ def _path(access: Access) -> Schema:
     return {method: operation}
 
 
+def _operation_id(path: str) -> str:
+    return path.strip("/").replace("-", "_").replace("/", "_").removesuffix(".json")
+
+
+def _security(access: Access) -> list[Schema]:
+    if access.is_open or access.is_signed:
+        return []
+    return [{"bearer": [access.scope] if access.scope else []}]
+
+
 def _body(access: Access) -> Schema:
     if access.path == "/predict":
         return _ref("Transaction")
+    if access.is_signed:
+        return {"type": "object", "description": "An Event of Stripe's, in a version of its API."}
     anything = {"description": "Whatever else stands in a place gets its own error there."}
     items = {"anyOf": [_ref("Transaction"), anything]}
     limits = {"minItems": 1, "maxItems": MAX_BATCH_ITEMS}
@@ -123,17 +136,23 @@ def _success(access: Access) -> Schema:
         return _response("Decided, and durable.", "application/json", schema)
     if access.path == "/health":
         return _response("Predictions can be answered.", "application/json", _ref("Health"))
+    if access.is_signed:
+        schema = {"type": "object", "properties": {"event": TEXT, "result": TEXT}}
+        return _response("Taken in, and durable.", "application/json", schema)
     if access.path == "/openapi.json":
         return _response("OpenAPI 3.1.", "application/json", {"type": "object"})
     return _response("Yes." if access.is_open else "Metrics.", "text/plain", TEXT)
 
 
 def _failures(access: Access, more: Sequence[str] = ()) -> Schema:
+    if access.is_signed:
+        more = (*more, "invalid-signature", "not-found")
     slugs = ["rate-limited", "headers-too-large", *more]
     if not access.is_open:
         slugs += ["unauthenticated"] + (["forbidden"] if access.scope else [])
     if access.max_body:
-        absent = {"not-found", "method-not-allowed"} - set(more)
+        absent = {"not-found", "method-not-allowed", "invalid-signature"} - set(more)
+        absent |= {"unauthenticated", "forbidden"} if access.is_signed else set()
         slugs = [slug for slug in TITLES if slug not in absent]
     titles: dict[int, list[str]] = {}
     for slug in slugs:

@@ -4,6 +4,7 @@ status  type                  when
 400     malformed-body        not JSON, duplicate keys, NaN
 400     malformed-request     not HTTP
 401     unauthenticated       no token, or one that proves nothing
+401     invalid-signature     the body is not signed by who should have sent it, or long ago
 403     forbidden             a valid token without the scope
 404     not-found             no such page or object
 405     method-not-allowed    the page has other methods
@@ -32,6 +33,7 @@ from fraud.domain.errors import (
     Forbidden,
     FraudError,
     InvalidField,
+    InvalidSignature,
     MalformedInput,
     NotFound,
     Overloaded,
@@ -47,6 +49,7 @@ TITLES: dict[str, tuple[int, str]] = {
     "malformed-body": (400, "The body cannot be read"),
     "malformed-request": (400, "The request cannot be read"),
     "unauthenticated": (401, "A valid token is needed"),
+    "invalid-signature": (401, "The body must be signed by its sender"),
     "forbidden": (403, "The token does not permit this"),
     "not-found": (404, "There is nothing here"),
     "method-not-allowed": (405, "The page does not take this method"),
@@ -69,6 +72,7 @@ _BY_ERROR: tuple[tuple[type[FraudError], str], ...] = (
     (InvalidField, "invalid-field"),
     (DuplicateConflict, "duplicate-conflict"),
     (NotFound, "not-found"),
+    (InvalidSignature, "invalid-signature"),
     (Unauthenticated, "unauthenticated"),
     (Forbidden, "forbidden"),
     (Overloaded, "overloaded"),
@@ -143,7 +147,9 @@ def problem_of(error: FraudError) -> Problem:
     headers: dict[str, str] = {}
     if isinstance(error, UnavailableError):
         headers["retry-after"] = str(error.retry_after_s)
-    if isinstance(error, Unauthenticated):
+    if isinstance(error, InvalidSignature):
+        headers["www-authenticate"] = "Stripe-Signature"
+    elif isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer error="invalid_token"'
     if isinstance(error, Forbidden):
         headers["www-authenticate"] = 'Bearer error="insufficient_scope"'

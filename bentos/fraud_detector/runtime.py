@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from bentos.connectors.stripe.checking import StripeConnector
 from bentos.fraud_detector.access import AccessTable
 from bentos.fraud_detector.engine import ScoringEngine, clock_us
 from bentos.fraud_detector.guard import Call
@@ -26,13 +27,14 @@ from fraud.types.registry import fraud_types
 AUDITED = frozenset(
     {
         *("malformed-body", "unauthenticated", "forbidden", "duplicate-conflict"),
+        "invalid-signature",
         *("body-too-large", "body-too-slow", "unsupported-media", "invalid-field"),
         "rate-limited",
     }
 )
 """Problems that leave an audit record: somebody asked for something and was refused it."""
 
-EXPLAINED = frozenset({"unauthenticated", "forbidden", "rate-limited"})
+EXPLAINED = frozenset({"unauthenticated", "invalid-signature", "forbidden", "rate-limited"})
 """Of these, those whose record says why in words, none of them the caller's."""
 
 log = logging.getLogger("fraud.detector")
@@ -53,6 +55,7 @@ class Runtime:
     def __init__(self, settings: Settings, metrics: Metrics, limits: Limits | None = None) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.stripe: StripeConnector | None = None
         self._keyring = Keyring(settings)
         self._verifier = TokenVerifier(self._keyring, settings.jwt_issuer, settings.jwt_audience)
         self._key_refresh = KeyRefresh(self._keyring.load_public_keys, self._verifier.forget)

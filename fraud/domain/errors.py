@@ -6,9 +6,11 @@ FraudError
 |   +-- InvalidField         a field is missing, unknown, or has a bad value
 |   +-- DuplicateConflict    a transaction_id was used before with another body
 |   +-- NotFound             the object asked for does not exist
+|   +-- RefusedByPartner     a payment processor or bank does not do what was asked
 +-- AccessError
 |   +-- Unauthenticated      no token, or one that proves nothing
 |   |   +-- UnknownKey       a token of a key that has not been seen yet
+|   |   +-- InvalidSignature a body that its sender has not signed, or signed too long ago
 |   +-- Forbidden            a valid token without the scope
 +-- UnavailableError         try again later
 |   +-- Overloaded           more requests wait than can be answered in time
@@ -18,6 +20,7 @@ FraudError
 |   +-- StateUnavailable     states were written for other features and wait to be rebuilt
 |   +-- ModelUnavailable     no champion could be loaded
 |   +-- SinkUnavailable      a sink of the relay takes no messages now
+|   +-- PartnerUnavailable   a payment processor does not answer
 +-- BundleError              a model bundle must not be served
 +-- ContractError            features, state or data break the feature contract
 +-- SettingsError            the configuration is wrong
@@ -75,6 +78,10 @@ class NotFound(InputError):
     """The object asked for does not exist."""
 
 
+class RefusedByPartner(InputError):
+    """A payment processor or bank does not do what was asked, and says why."""
+
+
 class AccessError(FraudError):
     """The caller may not do this."""
 
@@ -85,6 +92,10 @@ class Unauthenticated(AccessError):
 
 class UnknownKey(Unauthenticated):
     """The token was made with a key that has not been seen; its issuer may know a new one."""
+
+
+class InvalidSignature(Unauthenticated):
+    """The body carries no signature of its sender, a wrong one, or one made too long ago."""
 
 
 class Forbidden(AccessError):
@@ -139,6 +150,10 @@ class ModelUnavailable(UnavailableError):
 
 class SinkUnavailable(UnavailableError):
     """A sink of the relay takes no messages now."""
+
+
+class PartnerUnavailable(UnavailableError):
+    """A payment processor does not answer, or asks to be asked less often."""
 
 
 class BundleError(FraudError):

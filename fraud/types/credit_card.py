@@ -53,6 +53,7 @@ CATEGORIES = (
 CategoryName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[!-~]+$")]
 Distance = Annotated[float, Field(ge=0, le=20_038)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+CardCheck = Literal["pass", "fail", "unavailable", "unchecked"]
 
 
 class CreditCardTransaction(TransactionBase):
@@ -70,6 +71,15 @@ class CreditCardTransaction(TransactionBase):
     card_present: bool | None = None
     used_chip: bool | None = None
     device_id: Identifier | None = Field(default=None, description="Where no card is present.")
+    cvc_check: CardCheck | None = Field(
+        default=None, description="What the issuer said to the security code; for rules."
+    )
+    address_check: CardCheck | None = Field(
+        default=None, description="What it said to street and postal code, the worse; for rules."
+    )
+    three_d_secure: bool | None = Field(
+        default=None, description="The cardholder was authenticated by 3-D Secure; for rules."
+    )
     country: CountryCode | None = Field(default=None, description="ISO 3166 alpha-2, merchant's.")
     latitude: Latitude | None = Field(
         default=None, description="Degrees north of the terminal, or of the device if online."

@@ -261,6 +261,21 @@ export interface components {
              */
             device_id?: string | null;
             /**
+             * @description What the issuer said to the security code; for rules.
+             * @default null
+             */
+            cvc_check?: ("pass" | "fail" | "unavailable" | "unchecked") | null;
+            /**
+             * @description What it said to street and postal code, the worse; for rules.
+             * @default null
+             */
+            address_check?: ("pass" | "fail" | "unavailable" | "unchecked") | null;
+            /**
+             * @description The cardholder was authenticated by 3-D Secure; for rules.
+             * @default null
+             */
+            three_d_secure?: boolean | null;
+            /**
              * @description ISO 3166 alpha-2, merchant's.
              * @default null
              */

@@ -73,10 +73,12 @@ def test_every_route_has_a_line_or_is_closed() -> None:
 
 def test_every_line_says_who_may_come() -> None:
     for access in ROUTES:
-        assert access.is_open != bool(access.scope) or access.path == "/openapi.json", access.path
+        ways = (access.is_open, access.is_signed, bool(access.scope))
+        assert sum(ways) == (access.path != "/openapi.json"), access.path
     assert {access.path for access in ROUTES if access.is_open} == {
         *("/health", "/livez", "/readyz", "/healthz"),
     }
+    assert {access.path for access in ROUTES if access.is_signed} == {"/connectors/stripe/webhook"}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,10 @@ def test_the_token_matrix(
         "not yet": a_token(settings, ["fraud_detection"], now_s=time.time() + 3600),
         "unsigned": unsigned_token(settings.jwt_issuer, settings.jwt_audience),
     }
+    if access is not None and access.is_signed:  # off unless configured; no token opens it
+        for token in (*wrong.values(), a_token(settings, ["fraud_detection", "metrics"])):
+            assert call(detector, method, path, token).status_code == 404
+        return
     if access is not None and access.is_open:
         assert {call(detector, method, path, token).status_code for token in wrong.values()} == {
             200
@@ -209,7 +215,9 @@ def test_the_description_lists_every_line(detector: Detector) -> None:
         operation = document["paths"][path.replace(":path}", "}")][method.lower()]
         assert "summary" in operation
         assert operation["security"] == (
-            [] if access.is_open else [{"bearer": [access.scope] if access.scope else []}]
+            []
+            if access.is_open or access.is_signed
+            else [{"bearer": [access.scope] if access.scope else []}]
         )
 
 

@@ -24,6 +24,9 @@ public record CreditCardTransaction(
     @JsonProperty("card_present") Boolean cardPresent,
     @JsonProperty("used_chip") Boolean usedChip,
     @JsonProperty("device_id") String deviceId,
+    @JsonProperty("cvc_check") String cvcCheck,
+    @JsonProperty("address_check") String addressCheck,
+    @JsonProperty("three_d_secure") Boolean threeDSecure,
     @JsonProperty("country") String country,
     @JsonProperty("latitude") Double latitude,
     @JsonProperty("longitude") Double longitude,
@@ -46,6 +49,9 @@ public record CreditCardTransaction(
         private Boolean cardPresent;
         private Boolean usedChip;
         private String deviceId;
+        private String cvcCheck;
+        private String addressCheck;
+        private Boolean threeDSecure;
         private String country;
         private Double latitude;
         private Double longitude;
@@ -89,6 +95,21 @@ public record CreditCardTransaction(
             return this;
         }
 
+        public Builder cvcCheck(String value) {
+            this.cvcCheck = value;
+            return this;
+        }
+
+        public Builder addressCheck(String value) {
+            this.addressCheck = value;
+            return this;
+        }
+
+        public Builder threeDSecure(Boolean value) {
+            this.threeDSecure = value;
+            return this;
+        }
+
         public Builder country(String value) {
             this.country = value;
             return this;
@@ -110,7 +131,7 @@ public record CreditCardTransaction(
         }
 
         public CreditCardTransaction build() {
-            return new CreditCardTransaction(transactionId, timestamp, amount, "credit_card", userId, merchantId, merchantCategory, distanceFromHomeKm, foreignTransaction, cardPresent, usedChip, deviceId, country, latitude, longitude, timeZone);
+            return new CreditCardTransaction(transactionId, timestamp, amount, "credit_card", userId, merchantId, merchantCategory, distanceFromHomeKm, foreignTransaction, cardPresent, usedChip, deviceId, cvcCheck, addressCheck, threeDSecure, country, latitude, longitude, timeZone);
         }
     }
 }

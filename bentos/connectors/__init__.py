@@ -1,0 +1,1 @@
+"""Connectors: other companies' systems, translated to transactions and labels, and back."""

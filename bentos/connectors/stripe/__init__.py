@@ -1,0 +1,1 @@
+"""Stripe: card payments are decided between authorisation and capture."""
