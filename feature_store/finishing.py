@@ -32,6 +32,7 @@ from fraud.domain.history import (
     MaturedFraudShare,
     SecondsSince,
 )
+from fraud.domain.outcomes import FraudRun
 
 TAKE, DIVIDE, AMOUNT_RATIO, SECONDS, ZSCORE, DIFFERS = range(6)
 
@@ -41,6 +42,7 @@ _OPERATION: dict[type[Feature], int] = {
     DistinctCount: TAKE,
     LifetimeCount: TAKE,
     FraudLabels: TAKE,
+    FraudRun: TAKE,
     AmountMean: DIVIDE,
     CountRatio: DIVIDE,
     LabelRisk: DIVIDE,

@@ -242,6 +242,45 @@ def matured_sums(
                 k += 1
 
 
+@_compile
+def outcome_parts(
+    starts: Ints,
+    time_us: Ints,
+    seq: Ints,
+    fraud_known_seq: Ints,
+    log: Ints,
+    maturity: int,
+    out: Ints,
+) -> None:
+    """Figures of the parts of an entity's last events -> `out` (parts, figures, n).
+
+    Parts and figures are numbered as in `OUTCOME_PARTS` and `OUTCOME_FIGURES`;
+    `fraud_known_seq` is as in `matured_sums`.
+    """
+    for group in range(len(starts) - 1):
+        begin = starts[group]
+        for place in range(begin, starts[group + 1]):
+            for part in range(3):
+                for figure in range(3):
+                    out[part, figure, place] = 0
+                out[part, 3, place] = NONE
+            ripe, is_run = time_us[place] - maturity, True
+            for earlier in range(place - 1, max(begin, place - OUTCOME_MEMORY) - 1, -1):
+                if time_us[earlier] > ripe:
+                    part = 2
+                elif fraud_known_seq[earlier] >= seq[place]:
+                    part, is_run = 1, False
+                elif is_run:
+                    part = 0
+                else:
+                    continue
+                if part == 0 or out[part, 0, place] == 0:
+                    out[part, 3, place] = time_us[earlier]
+                out[part, 0, place] += 1
+                out[part, 1, place] += log[earlier]
+                out[part, 2, place] = max(out[part, 2, place], log[earlier])
+
+
 @_inline
 def _forget(codes: Ints, when: Ints, places: Ints, length: int, memory: int) -> int:
     """Close the gaps of a log of sightings, keeping the `memory` last ones; its new length."""

@@ -21,7 +21,9 @@ from feature_store.state_packing import Spec
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
     NONE,
+    OUTCOME_FIGURES,
     OUTCOME_MEMORY,
+    OUTCOME_PARTS,
     Aggregate,
     DistinctSum,
     FirstTime,
@@ -33,6 +35,7 @@ from fraud.domain.aggregates import (
     LastValue,
     Lifetime,
     MaturedSum,
+    OutcomesOf,
     TileSum,
 )
 from fraud.domain.errors import StateUnavailable
@@ -52,7 +55,7 @@ def _tag(plan: EntityPlan) -> bytes:
         for each in (plan.tiers, plan.label_tiers)
     ]
     fields = [field for field, _ in plan.distinct], plan.last_fields
-    kept = plan.has_place, plan.has_outcomes, plan.uses_labels
+    kept = [plan.has_place, plan.has_outcomes, plan.uses_labels, plan.has_outcome_logs]
     limits = LATENESS_HOPS, DISTINCT_MEMORY, OUTCOME_MEMORY
     content = (STATE_VERSION, plan.entity.fields, tiers, fields, kept, limits)
     return hashlib.blake2b(repr(content).encode(), digest_size=_TAG_SIZE).digest()
@@ -206,6 +209,10 @@ def _spec(plan: EntityPlan, values: Sequence[str]) -> Spec:
     matured = [
         [place(MaturedSum(name, k, "count")), place(MaturedSum(name, k, "fraud"))] for k in ks
     ]
+    parts = [
+        [place(OutcomesOf(name, part, figure)) for figure in OUTCOME_FIGURES]
+        for part in OUTCOME_PARTS
+    ]
     scalars = (
         *(Lifetime(name), None, FirstTime(name), LastTime(name)),
         *(FraudTime(name, "latest"), FraudTime(name, "earliest")),
@@ -234,6 +241,9 @@ def _spec(plan: EntityPlan, values: Sequence[str]) -> Spec:
         maturity=plan.maturity_us if plan.has_outcomes else -1,
         ks=_ints(ks),
         matured_out=_table(matured, 2),
+        has_logs=int(plan.has_outcome_logs),
+        parts_wanted=int(any(number >= 0 for row in parts for number in row)),
+        parts_out=_table(parts, len(OUTCOME_FIGURES)),
     )
 
 

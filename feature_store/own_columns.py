@@ -49,7 +49,7 @@ def own_names(plan: EntityPlan) -> list[str]:
     """The columns of the events themselves that an entity's aggregates and features need."""
     return [
         TIME,
-        *((AMOUNT, LOG) if plan.tiers else ()),
+        *((AMOUNT, LOG) if plan.tiers or plan.has_outcomes else ()),
         *((SEQ, FRAUD_KNOWN) if plan.uses_labels else ()),
         *(f"{CODE} {field}" for field, _ in plan.distinct),
         *(f"{VALUE_ID} {field}" for field in plan.last_fields),

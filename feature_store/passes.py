@@ -13,6 +13,8 @@ from feature_store.own_columns import PART_ROWS, OwnColumns, own_names
 from feature_store.plan import COLUMN_ORDER, EntityPlan
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
+    OUTCOME_FIGURES,
+    OUTCOME_PARTS,
     Aggregate,
     DistinctSum,
     FirstTime,
@@ -24,6 +26,7 @@ from fraud.domain.aggregates import (
     LastValue,
     Lifetime,
     MaturedSum,
+    OutcomesOf,
     TileSum,
 )
 from fraud.domain.features import Ints
@@ -97,6 +100,8 @@ class EntityPass:
         self._ks = sorted({a.k for a in plan.aggregates if isinstance(a, MaturedSum)})
         outcomes = (MaturedSum(name, k, column) for k in self._ks for column in ("count", "fraud"))
         self._matured = self._take(*outcomes)
+        parts = [OutcomesOf(name, p, figure) for p in OUTCOME_PARTS for figure in OUTCOME_FIGURES]
+        self._parts = self._take(*(parts if set(parts) & set(plan.aggregates) else ()))
         frauds = (FraudTime(name, "latest"), FraudTime(name, "earliest"))
         self._frauds = self._take(*(frauds if set(frauds) & set(plan.aggregates) else ()))
 
@@ -175,6 +180,11 @@ class EntityPass:
             out = columns[self._matured].reshape(len(self._ks), 2, columns.shape[1])
             known, ks = self._column(FRAUD_KNOWN, columns), np.array(self._ks)
             kernels.matured_sums(starts, time_us, seq, known, self._plan.maturity_us, ks, out)
+        if self._parts.stop > self._parts.start:
+            known, log = self._column(FRAUD_KNOWN, columns), self._column(LOG, columns)
+            shape = len(OUTCOME_PARTS), len(OUTCOME_FIGURES), columns.shape[1]
+            out = columns[self._parts].reshape(shape)
+            kernels.outcome_parts(starts, time_us, seq, known, log, self._plan.maturity_us, out)
         if self._frauds.stop > self._frauds.start:
             happened = history.time_us[history.label_row[labels]]
             out = columns[self._frauds]

@@ -16,6 +16,7 @@ from fraud.domain.aggregates import (
     LastPlaceTime,
     LastValue,
     MaturedSum,
+    OutcomesOf,
     TileColumn,
     TileSum,
 )
@@ -55,6 +56,7 @@ class EntityPlan:
         last_fields: fields whose last value is remembered.
         has_place: whether the last position is remembered.
         has_outcomes: whether the outcomes of the last events are remembered.
+        has_outcome_logs: whether their quantised log amounts are, too.
         maturity_us: when an outcome counts as mature.
     """
 
@@ -66,6 +68,7 @@ class EntityPlan:
     last_fields: tuple[str, ...]
     has_place: bool
     has_outcomes: bool
+    has_outcome_logs: bool
     maturity_us: int
 
     @property
@@ -107,7 +110,10 @@ def _entity_plan(entity: Entity, fraud_type: FraudType) -> EntityPlan:
         distinct=tuple((field, tuple(windows)) for field, windows in distinct.items()),
         last_fields=tuple(dict.fromkeys(a.field for a in mine if isinstance(a, LastValue))),
         has_place=any(isinstance(a, LastPlace | LastPlaceTime) for a in mine),
-        has_outcomes=any(isinstance(a, MaturedSum) for a in mine),
+        has_outcomes=any(isinstance(a, MaturedSum | OutcomesOf) for a in mine),
+        has_outcome_logs=any(
+            isinstance(a, OutcomesOf) and a.figure in ("log", "largest") for a in mine
+        ),
         maturity_us=fraud_type.maturity_us,
     )
 

@@ -104,6 +104,8 @@ def _read(spec: Spec, room: Room, now: int, out: Ints) -> None:
         if spec.scalar_out[scalar] >= 0:
             out[spec.scalar_out[scalar]] = room.scalars[scalar]
     _read_matured(spec, room, now, out)
+    if spec.parts_wanted > 0:
+        _read_parts(spec, room, now, out)
 
 
 @_inline
@@ -131,6 +133,31 @@ def _read_matured(spec: Spec, room: Room, now: int, out: Ints) -> None:
             out[spec.matured_out[each, 0]] = count
         if spec.matured_out[each, 1] >= 0:
             out[spec.matured_out[each, 1]] = fraud
+
+
+@_compile
+def _read_parts(spec: Spec, room: Room, now: int, out: Ints) -> None:
+    figures = np.zeros((3, 4), np.int64)
+    figures[:, 3] = NONE
+    is_run = True
+    for k in range(room.outcome_count[0] - 1, -1, -1):
+        if room.outcome_us[k] > now - spec.maturity:
+            part = 2
+        elif room.outcome_fraud[k] == 0:
+            part, is_run = 1, False
+        elif is_run:
+            part = 0
+        else:
+            continue
+        if part == 0 or figures[part, 0] == 0:
+            figures[part, 3] = room.outcome_us[k]
+        figures[part, 0] += 1
+        figures[part, 1] += room.outcome_log[k]
+        figures[part, 2] = max(figures[part, 2], room.outcome_log[k])
+    for part in range(3):
+        for figure in range(4):
+            if spec.parts_out[part, figure] >= 0:
+                out[spec.parts_out[part, figure]] = figures[part, figure]
 
 
 @_inline
@@ -206,7 +233,7 @@ def _add_event(spec: Spec, room: Room, events: EventColumns, row: int) -> None:
     if spec.place_value >= 0 and values[spec.place_value] != NONE:
         scalars[WHERE], scalars[WHERE_TIME] = values[spec.place_value], now
     if spec.maturity >= 0:
-        _add_outcome(room, events.event_id[row], now)
+        _add_outcome(room, events.event_id[row], now, events.amount_log[row])
     scalars[COUNT] += 1
     scalars[LAST] = now
     if scalars[FIRST] == NONE:
@@ -215,7 +242,7 @@ def _add_event(spec: Spec, room: Room, events: EventColumns, row: int) -> None:
 
 
 @_inline
-def _add_outcome(room: Room, event_id: int, now: int) -> None:
+def _add_outcome(room: Room, event_id: int, now: int, log: int) -> None:
     count = room.outcome_count[0]
     if count == OUTCOME_MEMORY:
         count -= 1
@@ -223,7 +250,9 @@ def _add_outcome(room: Room, event_id: int, now: int) -> None:
             room.outcome_ids[k] = room.outcome_ids[k + 1]
             room.outcome_us[k] = room.outcome_us[k + 1]
             room.outcome_fraud[k] = room.outcome_fraud[k + 1]
+            room.outcome_log[k] = room.outcome_log[k + 1]
     room.outcome_ids[count], room.outcome_us[count], room.outcome_fraud[count] = event_id, now, 0
+    room.outcome_log[count] = log
     room.outcome_count[0] = count + 1
 
 

@@ -47,6 +47,9 @@ class Spec(NamedTuple):
         maturity: age of a mature outcome, microseconds; -1 if no outcomes are kept.
         ks: numbers of matured outcomes that are asked for.
         matured_out: shape (ks, 2), where their count and the fraud among them go.
+        has_logs: whether outcomes are kept with their log amounts.
+        parts_wanted: whether any figure of a part of the outcomes is.
+        parts_out: shape (parts, figures), where they go.
     """
 
     tier_hop: Ints
@@ -70,6 +73,9 @@ class Spec(NamedTuple):
     maturity: int
     ks: Ints
     matured_out: Ints
+    has_logs: int
+    parts_wanted: int
+    parts_out: Ints
 
 
 class Room(NamedTuple):
@@ -86,6 +92,7 @@ class Room(NamedTuple):
     outcome_ids: Ints
     outcome_us: Ints
     outcome_fraud: Ints
+    outcome_log: Ints
     outcome_count: Ints
 
 
@@ -102,6 +109,7 @@ def new_room(spec: Spec, tiles: int) -> Room:
         np.empty((fields, DISTINCT_MEMORY), np.int64),
         np.empty(fields, np.int64),
         np.empty(len(spec.last_value), np.int64),
+        np.empty(OUTCOME_MEMORY, np.int64),
         np.empty(OUTCOME_MEMORY, np.int64),
         np.empty(OUTCOME_MEMORY, np.int64),
         np.empty(OUTCOME_MEMORY, np.int64),
@@ -205,6 +213,8 @@ def pack(spec: Spec, room: Room, data: Bytes, at: int) -> int:
         for k in range(room.outcome_count[0]):
             at = put_hash(data, at, room.outcome_ids[k])
             at = put(data, at, (base - room.outcome_us[k]) << 1 | room.outcome_fraud[k])
+            if spec.has_logs > 0:
+                at = put(data, at, room.outcome_log[k])
     place_behind: int = at
     return place_behind
 
@@ -231,6 +241,8 @@ def unpack(spec: Spec, data: Bytes, at: int, room: Room) -> None:
             since, at = get(data, at)
             room.outcome_us[k] = base - (since >> 1)
             room.outcome_fraud[k] = since & 1
+            if spec.has_logs > 0:
+                room.outcome_log[k], at = get(data, at)
 
 
 @_inline
@@ -241,5 +253,5 @@ def most_bytes(spec: Spec, room: Room) -> int:
         size += 10 + 50 * room.tile_count[tier]
     for field in range(len(spec.distinct_value)):
         size += 10 + 18 * room.seen_count[field]
-    size += 10 + 18 * room.outcome_count[0]
+    size += 10 + 22 * room.outcome_count[0]
     return size

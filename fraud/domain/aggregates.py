@@ -106,6 +106,30 @@ class MaturedSum:
     column: Literal["count", "fraud"]
 
 
+OutcomePart = Literal["fraud_run", "genuine", "unmatured"]
+OUTCOME_PARTS: tuple[OutcomePart, ...] = ("fraud_run", "genuine", "unmatured")
+OutcomeFigure = Literal["count", "log", "largest", "time"]
+OUTCOME_FIGURES: tuple[OutcomeFigure, ...] = ("count", "log", "largest", "time")
+
+
+@dataclass(frozen=True, order=True)
+class OutcomesOf:
+    """A figure of some of the entity's last events, see OUTCOME_MEMORY.
+
+    Attributes:
+        entity: whose events.
+        part: `unmatured`: those whose outcome is not mature. Of the mature ones `genuine`: not
+            known to be fraud; `fraud_run`: known to be fraud and observed after all of these.
+        figure: how many, the sum or the largest of their quantised log amounts (0 if there are
+            none), or an event time (NONE if there are none): of the first of the run, else of
+            the last observed.
+    """
+
+    entity: str
+    part: OutcomePart
+    figure: OutcomeFigure
+
+
 @dataclass(frozen=True, order=True)
 class FraudTime:
     """Event time (us) of the entity's latest or earliest event known to be fraud, or NONE."""
@@ -125,5 +149,6 @@ Aggregate = (
     | LastPlace
     | LastPlaceTime
     | MaturedSum
+    | OutcomesOf
     | FraudTime
 )

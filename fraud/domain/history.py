@@ -16,6 +16,7 @@ from fraud.domain.aggregates import (
     LastValue,
     Lifetime,
     MaturedSum,
+    OutcomesOf,
     TileColumn,
     TileSum,
 )
@@ -224,19 +225,34 @@ class LifetimeCount(OfEntity):
         return np.where(count == NONE, self.default, count.astype(np.float64))
 
 
+Moment = Literal["last", "first", "latest_fraud", "earliest_fraud", "genuine", "fraud_run"]
+_MOMENTS: dict[Moment, str] = {
+    "last": "last event",
+    "first": "first event",
+    "latest_fraud": "latest known fraud",
+    "earliest_fraud": "earliest known fraud",
+    "genuine": "last matured event that was no fraud",
+    "fraud_run": "first known fraud after its last genuine event",
+}
+
+
 @dataclass(frozen=True)
 class SecondsSince(OfEntity):
-    """Seconds since the entity's last or first event, or its latest or earliest known fraud."""
+    """Seconds since a moment of the entity's history.
+
+    Attributes:
+        moment: of its last or first event, its latest or earliest known fraud; of its last
+            matured event not known to be fraud (`genuine`), or of the first fraud after that
+            one (`fraud_run`).
+    """
 
     unit: str = "s"
     default: float = YEAR_S
-    moment: Literal["last", "first", "latest_fraud", "earliest_fraud"] = "last"
+    moment: Moment = "last"
 
     @property
     def description(self) -> str:
-        what = self.moment.replace("_fraud", " known fraud")
-        event = "" if "fraud" in what else " event"
-        return f"Time since the {self.entity.replace('_', '-')}'s {what}{event}."
+        return f"Time since the {self.entity.replace('_', '-')}'s {_MOMENTS[self.moment]}."
 
     def shown(self, value: float) -> str:
         if value == self.default:
@@ -253,6 +269,8 @@ class SecondsSince(OfEntity):
             return (LastTime(self.entity),)
         if self.moment == "first":
             return (FirstTime(self.entity),)
+        if self.moment == "genuine" or self.moment == "fraud_run":
+            return (OutcomesOf(self.entity, self.moment, "time"),)
         which: Literal["latest", "earliest"] = (
             "latest" if self.moment == "latest_fraud" else "earliest"
         )

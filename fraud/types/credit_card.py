@@ -30,6 +30,12 @@ from fraud.domain.history import (
     MaturedFraudShare,
     SecondsSince,
 )
+from fraud.domain.outcomes import (
+    AmountAboveGenuine,
+    FraudRun,
+    FraudRunAmount,
+    UnmaturedAmountAboveGenuine,
+)
 from fraud.domain.places import DistanceSinceLast, SpeedSinceLast
 from fraud.domain.policy import Costs, Thresholds
 from fraud.domain.rules import Condition, RiskLevel, Rule
@@ -142,6 +148,8 @@ CREDIT_CARD = FraudType(
         FraudLabels(entity="user", window=MONTH),
         MaturedFraudShare(entity="user", k=5),
         SecondsSince(entity="user", moment="latest_fraud"),
+        AmountAboveGenuine(entity="user"),
+        UnmaturedAmountAboveGenuine(entity="user"),
         Count(entity="merchant", window=HOUR),
         Count(entity="merchant", window=DAY),
         Count(entity="merchant", window=WEEK),
@@ -161,6 +169,10 @@ CREDIT_CARD = FraudType(
         MaturedFraudShare(entity="merchant", k=10),
         SecondsSince(entity="merchant", moment="latest_fraud"),
         SecondsSince(entity="merchant", moment="earliest_fraud"),
+        FraudRun(entity="merchant"),
+        FraudRunAmount(entity="merchant"),
+        SecondsSince(entity="merchant", moment="fraud_run"),
+        SecondsSince(entity="merchant", moment="genuine"),
         LifetimeCount(entity="user_merchant"),
         SecondsSince(entity="user_merchant", moment="last"),
         LifetimeCount(entity="user_device"),

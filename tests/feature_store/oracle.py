@@ -272,6 +272,8 @@ class Oracle:
             "first": history[0].time if history else None,
             "latest_fraud": max(fraud, default=None),
             "earliest_fraud": min(fraud, default=None),
+            "genuine": next((o.time for o in reversed(self.part(entity, "genuine"))), None),
+            "fraud_run": next((o.time for o in self.part(entity, "run")), None),
         }[moment]
         return YEAR if then is None else max(self.event.time - then, 0) / 1e6
 
@@ -308,6 +310,33 @@ class Oracle:
         ripe = [o for o in recent if o.time <= self.event.time - self.facts.maturity][-int(k) :]
         return sum(o.transaction_id in known for o in ripe) / len(ripe) if ripe else 0.0
 
+    def part(self, entity: str, part: str) -> list[Seen]:
+        known = {label.transaction_id for label in self.labels}
+        recent = self.history(entity)[-REMEMBERED:]
+        ripe = [o for o in recent if o.time <= self.event.time - self.facts.maturity]
+        genuine = [o for o in ripe if o.transaction_id not in known]
+        after = max((o.seq for o in genuine), default=-1)
+        return {
+            "genuine": genuine,
+            "run": [o for o in ripe if o.seq > after],
+            "unmatured": [o for o in recent if o.time > self.event.time - self.facts.maturity],
+        }[part]
+
+    def run(self, entity: str) -> float:
+        return len(self.part(entity, "run"))
+
+    def run_amount(self, entity: str) -> float:
+        logs = [log_amount(other.amount) for other in self.part(entity, "run")]
+        return sum(logs) / (10_000 * len(logs)) if logs else -1.0
+
+    def above_genuine(self, entity: str, unmatured: str | None) -> float:
+        logs = [log_amount(other.amount) for other in self.part(entity, "genuine")]
+        young = [log_amount(other.amount) for other in self.part(entity, "unmatured")]
+        if not logs or (unmatured and not young):
+            return 0.0
+        own = max(young) if unmatured else log_amount(self.event.amount)
+        return (len(logs) * own - sum(logs)) / (10_000 * len(logs))
+
 
 _W = r"(?P<length>\d+[hd])"
 _D = r"(?:_ago_(?P<delay>\d+[hd]))?"
@@ -324,12 +353,15 @@ FEATURES: list[tuple[str, Any]] = [
     ("<E>_distinct_<F>_<W>", Oracle.distinct),
     ("<E>_<F>_changed", Oracle.changed),
     ("<E>_count", Oracle.lifetime),
-    ("<E>_seconds_since_(?P<moment>last|first|latest_fraud|earliest_fraud)", Oracle.since),
+    ("<E>_seconds_since_(?P<moment>last|first|(latest|earliest)_fraud|<M>)", Oracle.since),
     ("<E>_km_since_last", Oracle.moved_km),
     ("<E>_kmh_since_last", Oracle.speed_kmh),
     ("<E>_fraud_labels_<W>", Oracle.fraud_labels),
     ("<E>_label_risk_<W>", Oracle.label_risk),
     (r"<E>_matured_fraud_share_(?P<k>\d+)", Oracle.matured),
+    ("<E>_fraud_run", Oracle.run),
+    ("<E>_fraud_run_log_amount", Oracle.run_amount),
+    ("<E>_(?P<unmatured>unmatured_)?log_amount_above_genuine", Oracle.above_genuine),
     ("(?P<name>[a-z_]+)", Oracle.own),
 ]
 
@@ -342,8 +374,9 @@ def features_of(entities: tuple[str, ...], fields: tuple[str, ...]) -> list[tupl
         "<F>": f"(?P<of>{'|'.join(fields)})",
         "<W>": _W,
         "<D>": _D,
+        "<M>": "genuine|fraud_run",
     }
     return [
-        (re.sub("<[EFWD]>", lambda mark: parts[mark[0]], pattern), answer)
+        (re.sub("<[EFWDM]>", lambda mark: parts[mark[0]], pattern), answer)
         for pattern, answer in FEATURES
     ]

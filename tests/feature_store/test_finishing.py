@@ -22,6 +22,7 @@ from fraud.domain.history import (
     MaturedFraudShare,
     SecondsSince,
 )
+from fraud.domain.outcomes import FraudRun
 from fraud.domain.windows import Window
 
 DAY, MONTH = Window("1d"), Window("30d")
@@ -40,6 +41,7 @@ FEATURES = (
     FraudLabels(entity="user", window=DAY),
     LabelRisk(entity="user", window=DAY),
     MaturedFraudShare(entity="user", k=3),
+    FraudRun(entity="user", default=-1.0),
 )
 ROWS = 700
 """More than one block of the compiled loop, and not a multiple of it."""

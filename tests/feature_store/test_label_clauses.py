@@ -62,3 +62,42 @@ def test_fraud_times_are_of_the_events_and_not_of_the_reports() -> None:
     found = world.event(NOW).last()
     assert found["merchant_seconds_since_latest_fraud"] == 14 * 86_400
     assert found["merchant_seconds_since_earliest_fraud"] == 45 * 86_400
+
+
+def test_a_fraud_run_begins_after_the_last_genuine_matured_event() -> None:
+    world = World().event("2026-03-28T12:00:00").event("2026-03-29T12:00:00")
+    world.event("2026-04-01T12:00:00").event("2026-04-02T12:00:00").event("2026-04-14T12:00:00")
+    for about in ("T0", "T2", "T3", "T4"):
+        world.label(about, "2026-04-14T13:00:00")
+    assert world.event(NOW).last()["merchant_fraud_run"] == 2, "T0 was before, T4 is not mature"
+    assert world.event("2026-04-22T12:00:00").last()["merchant_fraud_run"] == 0, "T5 was genuine"
+
+
+def test_times_of_a_run_are_of_its_first_event_and_of_the_last_genuine_one() -> None:
+    world = World().event("2026-03-29T12:00:00").event("2026-03-28T12:00:00")
+    found = world.event(FIRST).event("2026-04-02T12:00:00").event(NOW).last()
+    assert found["merchant_seconds_since_genuine"] == 13 * 86_400
+    assert found["merchant_seconds_since_fraud_run"] == YEAR_S
+    world.label("T2", "2026-04-15T13:00:00").label("T3", "2026-04-15T13:00:00")
+    found = world.event("2026-04-15T14:00:00").last()
+    assert found["merchant_seconds_since_genuine"] == 18 * 86_400 + 7_200, "seen after T0"
+    assert found["merchant_seconds_since_fraud_run"] == 14 * 86_400 + 7_200
+
+
+def test_amounts_are_measured_by_the_genuine_outcomes() -> None:
+    one, ten, thousand = 100, 1_000, 100_000  # log1p of 1, 10, 1000: .6931, 2.3979, 6.9088
+    world = World().event("2026-03-29T12:00:00", amount=one).event(FIRST, amount=ten)
+    world.event(FIRST, amount=thousand).label("T2", REPORTED)
+    world.event("2026-04-14T12:00:00", amount=ten).event("2026-04-14T12:00:00", amount=one)
+    found = world.event(NOW, amount=thousand).last()
+    mean = (6_931 + 23_979) / 2
+    assert found["user_log_amount_above_genuine"] == (69_088 - mean) / 10_000
+    assert found["user_unmatured_log_amount_above_genuine"] == (23_979 - mean) / 10_000
+    assert found["merchant_fraud_run_log_amount"] == 6.9088
+
+
+def test_without_outcomes_nothing_is_measured() -> None:
+    found = World().event(NOW).event(NOW).last()
+    assert found["user_log_amount_above_genuine"] == 0.0
+    assert found["user_unmatured_log_amount_above_genuine"] == 0.0
+    assert (found["merchant_fraud_run"], found["merchant_fraud_run_log_amount"]) == (0.0, -1.0)
