@@ -6,7 +6,7 @@ last of two equal keys, accepts NaN and answers in another shape than RFC 9457.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import orjson
 from fastapi import FastAPI
@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bentos.fraud_detector.engine import clock_us
 from bentos.fraud_detector.guard import CALL, Call
@@ -39,12 +39,14 @@ from fraud.domain.errors import FraudError
 
 JSON = "application/json"
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 
 def create_app() -> FastAPI:
     """The application; it answers once `state.runtime` is set."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.router.add_route("/predict", predict, methods=["POST"])
-    app.router.add_route("/batch-predict", batch_predict, methods=["POST"])
+    for path, endpoint in SCORING_ROUTES.items():
+        app.router.add_route(path, endpoint, methods=["POST"])
     app.router.add_route("/health", show_health, methods=["GET"])
     app.router.add_route("/metrics", show_metrics, methods=["GET"])
     app.router.add_route("/openapi.json", show_openapi, methods=["GET"])
@@ -55,6 +57,24 @@ def create_app() -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     return app
+
+
+def straight(app: FastAPI) -> Mapping[str, ASGIApp]:
+    """The scoring routes as applications of their own, by path.
+
+    What lies between the guard and a route (BentoML's and FastAPI's stacks, two routers) does
+    nothing for these, at a tenth of the CPU that a request takes of the event loop.
+    """
+
+    def application(endpoint: Endpoint) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["app"] = app
+            response = await endpoint(Request(scope, receive))
+            await response(scope, receive, send)
+
+        return answer
+
+    return {path: application(endpoint) for path, endpoint in SCORING_ROUTES.items()}
 
 
 async def predict(request: Request) -> Response:
@@ -138,6 +158,9 @@ def runtime_of(app: ASGIApp) -> Runtime:
     assert isinstance(app, FastAPI)
     runtime: Runtime = app.state.runtime
     return runtime
+
+
+SCORING_ROUTES: Mapping[str, Endpoint] = {"/predict": predict, "/batch-predict": batch_predict}
 
 
 def _read_batch(body: bytes) -> list[Accepted | Refused]:

@@ -104,11 +104,15 @@ class Guard:
     Args:
         app: what stands behind it.
         desk: gives the desk of this process, once it has started.
+        straight: applications that are handed calls of their path without a way through `app`.
     """
 
-    def __init__(self, app: ASGIApp, desk: Callable[[], Desk]) -> None:
+    def __init__(
+        self, app: ASGIApp, desk: Callable[[], Desk], straight: Mapping[str, ASGIApp] | None = None
+    ) -> None:
         self._app = app
         self._desk = desk
+        self._straight = straight or {}
         self._table = AccessTable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,7 +168,7 @@ class Guard:
             return
         scope[CALL] = call
         try:
-            await self._app(scope, receive, send)
+            await self._straight.get(path, self._app)(scope, receive, send)
         except Exception:
             log.exception("%s %s broke", scope["method"], access.path if access else "?")
             if not send.has_started:

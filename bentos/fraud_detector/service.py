@@ -10,7 +10,7 @@ import sys
 import bentoml
 
 from bentos.fraud_detector import connection
-from bentos.fraud_detector.api import create_app
+from bentos.fraud_detector.api import create_app, straight
 from bentos.fraud_detector.guard import Desk, Guard
 from bentos.fraud_detector.health import is_ready
 from bentos.fraud_detector.metrics import process_metrics
@@ -69,4 +69,6 @@ def _desk() -> Desk:
 
 
 # mypy ignores what class decorators return.
-FraudDetector.add_asgi_middleware(Guard, desk=_desk)  # type: ignore[attr-defined]
+FraudDetector.add_asgi_middleware(  # type: ignore[attr-defined]
+    Guard, desk=_desk, straight=straight(api)
+)
