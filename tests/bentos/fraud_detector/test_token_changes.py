@@ -79,7 +79,7 @@ def test_requests_do_not_ask_the_ledger_for_revocations(
     token = a_token(detector.settings)
     revoke(detector, "token", token_id(token))
     seconds_until(detector, token, 401)
-    monkeypatch.setattr(detector.runtime, "_lookout", None)  # the only way to the revocations
+    monkeypatch.setattr(detector.runtime.engine, "lookout", None)  # the only way to the revocations
     assert status(detector, token) == 401
 
 
