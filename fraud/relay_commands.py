@@ -27,10 +27,13 @@ def relay(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     with clear_errors():
-        from bentos.stream.relay import run_relay
+        from bentos.stream.relay import configured_sinks, run_relay
         from fraud.ledger.embedded import ledger_url
+        from fraud.run.ports import check_free
 
         settings, stop = load_settings(), threading.Event()
+        sinks = configured_sinks(settings, stop)
+        check_free(settings.host, {"FRAUD_RELAY_METRICS_PORT": settings.relay_metrics_port})
 
         def end(signum: int, frame: FrameType | None) -> None:
             stop.set()
@@ -41,7 +44,7 @@ def relay(context: typer.Context) -> None:
             level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
-        run_relay(settings, ledger_url(settings), stop)
+        run_relay(settings, ledger_url(settings), sinks, stop)
 
 
 @relay_app.command("status")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import psycopg2
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from bentos.stream.endpoints import read_endpoints
 from bentos.stream.relay_metrics import RelayMetrics
@@ -120,17 +120,12 @@ def configured_sinks(settings: Settings, stop: threading.Event) -> list[Sink]:
     return sinks
 
 
-def run_relay(settings: Settings, url: str, stop: threading.Event) -> None:
-    """Deliver the outbox to the sinks that the settings name, until `stop` is set.
-
-    Raises:
-        SettingsError: the settings are wrong.
-    """
-    metrics = RelayMetrics()
-    relay = Relay(url, configured_sinks(settings, stop), metrics, settings.relay_retention_s, stop)
-    server, _ = start_http_server(
-        settings.relay_metrics_port, settings.host, registry=metrics.registry
-    )
+def run_relay(settings: Settings, url: str, sinks: Sequence[Sink], stop: threading.Event) -> None:
+    """Deliver the outbox to sinks until `stop` is set, with metrics on their port meanwhile."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    relay = Relay(url, sinks, RelayMetrics(registry), settings.relay_retention_s, stop)
+    server, _ = start_http_server(settings.relay_metrics_port, settings.host, registry=registry)
     try:
         relay.run()
     finally:

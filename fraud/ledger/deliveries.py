@@ -120,20 +120,46 @@ ORDER BY n.id
 """
 
 
+_REGISTER = """
+INSERT INTO outbox_sinks (sink, cluster)
+SELECT %s, system_identifier FROM pg_control_system()
+ON CONFLICT (sink) DO UPDATE SET failure = NULL, failing_since = NULL
+"""
+
+_IS_FOREIGN = """
+SELECT EXISTS (
+    SELECT FROM outbox_sinks, pg_control_system() WHERE cluster IS DISTINCT FROM system_identifier
+)
+"""
+
+_BEGIN_AGAIN = """
+UPDATE outbox SET xid = pg_current_xact_id();
+UPDATE outbox_sinks SET delivered = DEFAULT, target = NULL, last_id = 0,
+    cluster = (SELECT system_identifier FROM pg_control_system())
+"""
+
+
 def lead(connection: Connection, sink: str) -> bool:
     """Become the one that delivers to a sink, until the session ends; False if another does."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", (text_id(f"outbox sink {sink}"),))
         is_leader: bool = cursor.fetchall()[0][0]
         if is_leader:
-            cursor.execute(
-                """
-                INSERT INTO outbox_sinks (sink) VALUES (%s)
-                ON CONFLICT (sink) DO UPDATE SET failure = NULL, failing_since = NULL
-                """,
-                (sink,),
-            )
+            _begin_again_in_another_cluster(cursor)
+            cursor.execute(_REGISTER, (sink,))
     return is_leader
+
+
+def _begin_again_in_another_cluster(cursor: Cursor) -> None:
+    """Make all messages undelivered if the ledger was dumped and restored into another cluster.
+
+    The snapshots and transactions its rows name are the old cluster's. Here they mean nothing,
+    or later on, worse, other transactions.
+    """
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (text_id("outbox cluster"),))
+    cursor.execute(_IS_FOREIGN)
+    if cursor.fetchall()[0][0]:
+        cursor.execute(_BEGIN_AGAIN)
 
 
 def next_batch(

@@ -72,6 +72,11 @@ outbox_sinks = Table(
     ),
     Column("failure", Text, comment="Why nothing can be delivered now."),
     Column("failing_since", Moment),
+    Column(
+        "cluster",
+        BigInteger,
+        comment="System identifier of the cluster whose transactions the snapshots name.",
+    ),
     postgresql_with={"fillfactor": 20},
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bentos.stream.sinks.mongodb import MongoSink
 from fraud.ledger.dead_letters import dead_letters, retry
 from fraud.ledger.outbox import announce_erasure, deliveries_of
 from fraud.ledger.pool import transaction
@@ -59,6 +60,13 @@ def status_of(url: str, sink: str) -> tuple[int, int, str | None]:
     with transaction(url) as cursor:
         found = sink_statuses(cursor, sink)
     return (found[0].lag_messages, found[0].dead, found[0].failure) if found else (-1, 0, None)
+
+
+def count_of(url: str, table: str) -> int:
+    with transaction(url) as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table}")
+        count: int = cursor.fetchall()[0][0]
+    return count
 
 
 class TestEverySink:
@@ -195,3 +203,37 @@ class TestEverySink:
         decide(url, [f"b-{number}" for number in range(50)])
         wait_for(lambda: second.check() and len(ids_of(place.told())) == 100, "the other")
         assert second.end() == 0
+
+
+def test_a_dead_sink_holds_up_no_other(url: str, stop: threading.Event, tmp_path: Path) -> None:
+    there = WebhookPlace(tmp_path)
+    nowhere = MongoSink(f"mongodb://127.0.0.1:{free_port()}", "nothing")
+    with relaying(url, there.sink(stop), nowhere, stop=stop) as metrics:
+        decide(url, [f"tx-{number}" for number in range(20)])
+        wait_for(lambda: len(there.told()) == 20, "the other sink")
+        wait_for(lambda: "MongoDB" in (status_of(url, "mongodb")[2] or ""), "the failure")
+        retries = metrics.registry.get_sample_value
+        wait_for(lambda: retries("fraud_relay_retries_total", {"sink": "mongodb"}), "a retry")
+        assert status_of(url, "mongodb")[0] == 20
+        assert status_of(url, there.name) == (0, 0, None)
+    there.close()
+
+
+def test_the_outbox_is_emptied_and_the_lag_measured(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bentos.stream.relay.LOOK_S", 0.1)
+    place, stop = WebhookPlace(tmp_path), threading.Event()
+    place.trouble = lambda: (503, {})
+    label = {"sink": place.name}
+    decide(url, ["tx-1", "tx-2"])
+    with relaying(url, place.sink(stop), stop=stop, retention_s=0.0) as metrics:
+        measured = metrics.registry.get_sample_value
+        wait_for(lambda: measured("fraud_relay_lag_messages", label) == 2, "the lag")
+        assert (measured("fraud_relay_lag_seconds", label) or 0) > 0
+        assert measured("fraud_relay_is_leader", label) == 1
+        place.trouble = lambda: None
+        wait_for(lambda: measured("fraud_relay_lag_messages", label) == 0, "no lag")
+        wait_for(lambda: count_of(url, "outbox") == 0, "an empty outbox")
+    assert len(place.told()) == 2
+    place.close()

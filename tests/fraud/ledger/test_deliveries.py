@@ -2,6 +2,7 @@
 
 import datetime as dt
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,13 +34,21 @@ NOW = dt.datetime(2026, 9, 22, 12, tzinfo=dt.UTC)
 FAR_AHEAD = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 
+def lead_at_last(connection: Connection, sink: str) -> None:
+    """Lead a sink; the server needs a moment to see that the one before is gone."""
+    deadline = time.monotonic() + 30
+    while not lead(connection, sink):
+        assert time.monotonic() < deadline, "another session leads it"
+        time.sleep(0.01)
+
+
 class Desk:
     """A session that leads one sink."""
 
     def __init__(self, url: str, sink: str = "archive") -> None:
         self.connection = connect(url)
         self.sink = sink
-        assert lead(self.connection, sink)
+        lead_at_last(self.connection, sink)
 
     def take(self, limit: int = 100, *, is_noted: bool = True) -> list[Message]:
         with self.connection, self.connection.cursor() as cursor:
@@ -189,7 +198,7 @@ def test_one_session_leads_a_sink_and_another_takes_over(url: str) -> None:
     assert not lead(second, "archive")
     assert lead(second, "another")
     first.close()
-    assert lead(second, "archive")
+    lead_at_last(second, "archive")
 
 
 def test_sinks_advance_on_their_own(url: str, writers: tuple[Connection, Connection]) -> None:
@@ -227,6 +236,26 @@ def test_a_failure_shows_until_it_is_over(url: str, writers: tuple[Connection, C
     call(desk.connection, clear_failure, "archive")
     [well] = call(writers[0], sink_statuses)
     assert (well.failure, well.failing_since) == (None, None)
+
+
+def test_a_ledger_restored_into_another_cluster_is_told_again(
+    url: str, writers: tuple[Connection, Connection]
+) -> None:
+    """There, numbers of transactions begin anew: what was delivered cannot be told from them."""
+    put(writers[0], "a", "b")
+    writers[0].commit()
+    before = Desk(url)
+    assert before.take_all() == ["a", "b"]
+    before.connection.close()
+    with writers[0], writers[0].cursor() as cursor:
+        cursor.execute("UPDATE outbox SET xid = '900000000'")
+        cursor.execute("UPDATE outbox_sinks SET cluster = 1, delivered = '900000001:900000001:'")
+    after = Desk(url)
+    put(writers[0], "c")
+    writers[0].commit()
+    assert after.take_all() == ["a", "b", "c"]
+    after.connection.close()
+    assert Desk(url).take_all() == []
 
 
 def test_messages_stay_until_every_sink_has_them(
