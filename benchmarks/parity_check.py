@@ -11,7 +11,8 @@ from feature_store.batch import type_layout
 from feature_store.columns import History
 from feature_store.offline import feature_matrix
 from feature_store.replay import Replay
-from feature_store.tail import events_frame, tail_events, tail_labels
+from feature_store.tail import tail_events
+from feature_store.tail_frames import events_frame, tail_labels
 from fraud.domain.features import Floats
 from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD

@@ -25,16 +25,8 @@ from feature_store.batch import TypeLayout, label_columns, type_layout
 from feature_store.columns import History
 from feature_store.replay import Replay, Replayed
 from feature_store.state_table import StoredState, load_states, save_states
-from feature_store.tail import (
-    Cut,
-    TailEvent,
-    TailLabel,
-    cut,
-    entity_additions,
-    events_frame,
-    tail_events,
-    tail_labels,
-)
+from feature_store.tail import Cut, TailEvent, TailLabel, cut, entity_additions, tail_events
+from feature_store.tail_frames import events_frame, tail_labels
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.windows import DAY_US
 from fraud.ledger.materialisations import (

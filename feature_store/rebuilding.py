@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from feature_store.lake import WRITTEN_AT, Lake
 from feature_store.offline import feature_matrix
-from feature_store.tail import related_events, related_labels
+from feature_store.tail_frames import related_events, related_labels
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.windows import DAY_US
 from fraud.ledger.materialisations import Materialisation, materialisations_of

@@ -10,7 +10,8 @@ import pandas as pd
 
 from feature_store.observation import day_start_us
 from feature_store.schema import empty_frame
-from feature_store.tail import events_frame, tail_events
+from feature_store.tail import tail_events
+from feature_store.tail_frames import events_frame
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.windows import DAY_US
 from fraud.ledger.pool import ConnectionPool

@@ -19,7 +19,8 @@ from mlflow import MlflowClient
 
 from feature_store.lake import Lake
 from feature_store.offline import feature_matrix
-from feature_store.tail import events_frame, tail_events
+from feature_store.tail import tail_events
+from feature_store.tail_frames import events_frame
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import transaction
 from fraud.types.credit_card import CREDIT_CARD

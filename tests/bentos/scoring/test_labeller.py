@@ -12,7 +12,8 @@ from bentos.scoring.labeller import Labeller, LabelReceipt
 from feature_store.materialize import materialize
 from feature_store.offline import feature_matrix
 from feature_store.schema import empty_frame
-from feature_store.tail import events_frame, tail_events, tail_labels
+from feature_store.tail import tail_events
+from feature_store.tail_frames import events_frame, tail_labels
 from fraud.domain.errors import DuplicateConflict, FraudError, InvalidField
 from fraud.domain.label import Label, LabelSource
 from fraud.ledger.audit import claim_chain

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bentos.scoring.labeller import Labeller
 from bentos.scoring.scorer import Scorer
 from feature_store.offline import feature_matrix
-from feature_store.tail import events_frame, tail_events, tail_labels
+from feature_store.tail import tail_events
+from feature_store.tail_frames import events_frame, tail_labels
 from fraud.domain.decision import Decision
 from fraud.domain.label import Label
 from fraud.ledger.audit import claim_chain

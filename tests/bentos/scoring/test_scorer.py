@@ -12,7 +12,8 @@ from bentos.scoring.scorer import Scorer, ScoreRequest
 from feature_store.materialize import materialize
 from feature_store.offline import feature_matrix
 from feature_store.schema import empty_frame
-from feature_store.tail import events_frame, tail_events
+from feature_store.tail import tail_events
+from feature_store.tail_frames import events_frame
 from fraud.domain.decision import Decision, reply
 from fraud.domain.errors import DuplicateConflict, FraudError
 from fraud.domain.rules import RiskLevel
