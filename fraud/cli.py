@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fraud.connector_commands import stripe_app
+from fraud.connector_commands import ach_app, stripe_app
 from fraud.domain.errors import SettingsError
 from fraud.failure import FAILED, clear_errors
 from fraud.relay_commands import relay_app
@@ -39,6 +39,7 @@ for name, group in (
     ("keys", keys_app),
     ("relay", relay_app),
     ("stripe", stripe_app),
+    ("ach", ach_app),
 ):
     app.add_typer(group, name=name)
 

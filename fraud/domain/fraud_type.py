@@ -51,6 +51,7 @@ class FraudType:
         rules: conditions that raise the risk whatever the model says.
         costs: what mistakes cost.
         fallback_thresholds: used where a model brings none.
+        thresholds: what models of this type bring; None lets training choose them by cost.
         maturity: duration after which a transaction without a fraud label counts as genuine.
         on_failure: what is answered while model, features or ledger are away.
     """
@@ -66,6 +67,7 @@ class FraudType:
     fallback_thresholds: Thresholds
     maturity: str
     on_failure: Literal["rules_only", "refuse"]
+    thresholds: Thresholds | None = None
     reviewer_group: str = field(default="fraud-analysts")
 
     def __post_init__(self) -> None:

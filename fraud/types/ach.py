@@ -110,6 +110,8 @@ class AchTransfer(TransactionBase):
 
 HOUR, DAY, WEEK, MONTH = Window("1h"), Window("1d"), Window("7d"), Window("30d")
 MATURITY = "14d"
+THRESHOLDS = Thresholds(review=0.3, block=0.7, critical=0.95)
+"""What banks start with; a policy of their own replaces them (docs/rules.md)."""
 
 ACH = FraudType(
     name="ach",
@@ -203,7 +205,8 @@ ACH = FraudType(
     costs=Costs(
         review_minor=500, false_block_share=0.01, false_block_minor=1_000, missed_fraud_minor=2_500
     ),
-    fallback_thresholds=Thresholds(review=0.3, block=0.8, critical=0.95),
+    fallback_thresholds=THRESHOLDS,
+    thresholds=THRESHOLDS,
     # Consumers may claim for 60 days. Most do within two weeks; who comes later still turns the
     # label of a transaction that had counted as genuine.
     maturity=MATURITY,

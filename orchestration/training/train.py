@@ -99,7 +99,7 @@ def train_candidate(
     raw = {sample.name: model.probabilities(sample.features) for sample in _evaluated(split)}
     calibration = fit_sigmoid(raw["validation"], split.validation.is_fraud, model.candidate.squeeze)
     answered = {name: to_probabilities(calibration.margins(value)) for name, value in raw.items()}
-    thresholds = choose_thresholds(
+    thresholds = fraud_type.thresholds or choose_thresholds(
         answered["validation"], split.validation, fraud_type.costs, fraud_type.fallback_thresholds
     )
     metrics: dict[str, Mapping[str, float]] = {
