@@ -7,7 +7,6 @@ until they are answered, and in the end the ledger is compared with what they we
 """
 
 import contextlib
-import json
 import random
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from benchmarks.chaos_check import check
 from benchmarks.chaos_load import Load
 from benchmarks.chaos_model import promote
 from benchmarks.chaos_service import Database, Service, clock_off_by, full_disk
+from benchmarks.report import Out, publish
 from bentos.scoring.bundle import MODEL_FILE
 from fraud.domain.errors import FraudError
 from fraud.ledger.schema import migrate
@@ -256,7 +256,7 @@ def main(
     n: Annotated[int, typer.Option(envvar="N", min=1, help="Kills of the service.")] = 100,
     seed: Annotated[int, typer.Option(envvar="SEED", min=0, help="Of what is sent.")] = 7,
     only: Annotated[str, typer.Option(envvar="ONLY", help="These faults.")] = ",".join(FAULTS),
-    out: Annotated[Path | None, typer.Option(envvar="OUT", help="Where the JSON goes too.")] = None,
+    out: Out = None,
 ) -> None:
     """Break things under load; one JSON line comes last."""
     console = Console(stderr=True)
@@ -268,10 +268,7 @@ def main(
     except FraudError as error:
         console.print(f"chaos: {error}", style="red")
         raise typer.Exit(1) from None
-    line = json.dumps(report)
-    if out is not None:
-        out.write_text(f"{line}\n", encoding="utf-8")
-    print(line)
+    publish(report, out)
     if not is_sound(report):
         raise typer.Exit(1)
 

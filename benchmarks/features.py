@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.handbook import read_history
+from benchmarks.report import publish
 from feature_store.offline import feature_matrix
 from fraud.domain.errors import FraudError, SettingsError
 from fraud.types.credit_card import CREDIT_CARD
@@ -62,10 +63,8 @@ def main() -> None:
         "growth_rows": larger["rows"],
         "peak_rss_mb": ours["peak_rss_mb"],
     }
-    line = json.dumps(result)
-    if out := os.environ.get("OUT"):
-        Path(out).write_text(f"{line}\n")
-    print(line)
+    out = os.environ.get("OUT")
+    publish(result, Path(out) if out else None)
 
 
 def part(name: str, data: str, replicas: int) -> dict[str, float]:

@@ -7,7 +7,6 @@ PostgreSQL, twice: into an empty table, and over what is there. Both must leave 
 """
 
 import hashlib
-import json
 import resource
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.handbook import History, read_history
 from benchmarks.ledger import temporary_ledger
+from benchmarks.report import Out, publish
 from feature_store.materialize import MaterializeReport, materialize
 from fraud.domain.errors import FraudError
 from fraud.ledger.pool import ConnectionPool
@@ -80,7 +80,7 @@ def _digest(pool: ConnectionPool) -> str:
 
 def main(
     data: Annotated[Path, typer.Option(envvar="DATA", help="The joined Parquet file.")],
-    out: Annotated[Path | None, typer.Option(envvar="OUT", help="Where the JSON goes too.")] = None,
+    out: Out = None,
 ) -> None:
     """Materialise a file's history; one JSON line comes last."""
     console = Console(stderr=True)
@@ -94,10 +94,7 @@ def main(
     except FraudError as error:
         console.print(f"bench-materialize: {error}", style="red")
         raise typer.Exit(1) from None
-    line = json.dumps(report)
-    if out is not None:
-        out.write_text(f"{line}\n", encoding="utf-8")
-    print(line)
+    publish(report, out)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ is rebuilt offline from what the ledger logged, and compared with the values sto
 decision, bit by bit; and so are the entity states. Nothing may differ, and nothing may be lost.
 """
 
-import json
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +26,7 @@ from benchmarks.parity_check import (
 )
 from benchmarks.parity_scorers import SCORERS, score_stream
 from benchmarks.parity_stream import a_stream
+from benchmarks.report import Out, publish
 from fraud.domain.errors import FraudError
 from fraud.ledger.pool import ConnectionPool
 
@@ -105,7 +104,7 @@ def _lost(counts: dict[str, tuple[int, int]]) -> Differences:
 def main(
     n: Annotated[int, typer.Option(envvar="N", min=100, help="Different events.")] = 100_000,
     seed: Annotated[int, typer.Option(envvar="SEED", min=0, help="Of the stream.")] = 7,
-    out: Annotated[Path | None, typer.Option(envvar="OUT", help="Where the JSON goes too.")] = None,
+    out: Out = None,
 ) -> None:
     """Stream, rebuild and compare; one JSON line comes last."""
     console = Console(stderr=True)
@@ -115,10 +114,7 @@ def main(
     except FraudError as error:
         console.print(f"parity: {error}", style="red")
         raise typer.Exit(1) from None
-    line = json.dumps(report)
-    if out is not None:
-        out.write_text(f"{line}\n", encoding="utf-8")
-    print(line)
+    publish(report, out)
     if not is_equal(report):
         raise typer.Exit(1)
 

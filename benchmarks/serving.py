@@ -9,7 +9,6 @@ loaded in turn, a few seconds each, round after round, so that whatever else the
 meets all three. Only the ratios between them are worth comparing across machines.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import serving_servers as servers
+from benchmarks.report import Out, publish
 from benchmarks.serving_bench import BATCH_SIZE, Bench, Extent, measure
 from benchmarks.serving_load import OWN_CLIENT, closed_loop_tool
 from benchmarks.serving_servers import Server
@@ -112,7 +112,7 @@ def temporary_settings() -> Iterator[Settings]:
 def main(
     n: Annotated[int, typer.Option(envvar="N", min=500, help="Most requests of a slice.")] = 8000,
     seed: Annotated[int, typer.Option(envvar="SEED", help="Of the simulated world.")] = 7,
-    out: Annotated[Path | None, typer.Option(envvar="OUT", help="Where the JSON goes too.")] = None,
+    out: Out = None,
 ) -> None:
     """Load three services in turn; one JSON line comes last."""
     console = Console(stderr=True)
@@ -124,10 +124,7 @@ def main(
     except FraudError as error:
         console.print(f"bench-serving: {error}", style="red")
         raise typer.Exit(1) from None
-    line = json.dumps({**report, "goals": verdicts(report)})
-    if out is not None:
-        out.write_text(f"{line}\n", encoding="utf-8")
-    print(line)
+    publish({**report, "goals": verdicts(report)}, out)
 
 
 if __name__ == "__main__":
