@@ -2,9 +2,11 @@
 
 import multiprocessing
 import queue
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.parity_stream import AHEAD, MicroBatch
@@ -13,9 +15,12 @@ from bentos.scoring.model import ScoringModel
 from bentos.scoring.scorer import Scorer
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, ModelUnavailable
+from fraud.domain.event import sensitive_fields
 from fraud.ledger.audit import claim_chain
 from fraud.ledger.engine import connect
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.data_keys import DataKeys
+from fraud.security.encryption import FieldProtection
 from fraud.types.credit_card import CREDIT_CARD
 
 SCORERS = 2
@@ -105,10 +110,11 @@ def _score(
 ) -> None:
     """A scorer's process."""
     holder, pool = connect(url), ConnectionPool(url, size=1)
+    folder = tempfile.TemporaryDirectory(prefix="fraud-parity-")
     try:
         chain = claim_chain(holder, "parity")
         clock = _Clock(number * SKEW_US)
-        scorer = Scorer(pool, _RulesOnly(), clock, chain)
+        scorer = Scorer(pool, _RulesOnly(), clock, chain, _protection(folder))
         labeller = Labeller(pool, clock, chain)
         answers = Answers()
         for place in _turns(number, len(batches), taken, in_flight):
@@ -118,6 +124,7 @@ def _score(
     finally:
         pool.close()
         holder.close()
+        folder.cleanup()
 
 
 def _turns(number: int, count: int, taken: Any, in_flight: Any) -> Iterator[int]:
@@ -150,6 +157,13 @@ def _answer(batch: MicroBatch, scorer: Scorer, labeller: Labeller, answers: Answ
                 answers.labels_acted += receipt.has_acted
             else:
                 answers.labels_refused += 1
+
+
+def _protection(folder: tempfile.TemporaryDirectory[str]) -> FieldProtection:
+    """One look-up key for all scorers, as they share their entities."""
+    keys = DataKeys(Path(folder.name), makes_first=True)
+    sensitive = {CREDIT_CARD.name: sensitive_fields(CREDIT_CARD.transaction)}
+    return FieldProtection(keys, b"the key of the parity benchmark!", sensitive)
 
 
 class _Clock:

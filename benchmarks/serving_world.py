@@ -27,6 +27,7 @@ from fraud.ledger.deployments import record_deployment
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.schema import migrate
+from fraud.security.encryption import field_protection
 from fraud.settings import Settings
 from fraud.types.credit_card import CREDIT_CARD, CreditCardTransaction
 from orchestration.appending import append
@@ -64,8 +65,8 @@ class World:
     def simulate(self) -> int:
         """Fill the log; returns the number of transactions."""
         source = card_payments(self._parameters)
-        now = dt.datetime.now(dt.UTC)
-        report = append(source, CREDIT_CARD, self._lake, lambda source, rows: None, now)
+        now, protection = dt.datetime.now(dt.UTC), field_protection(self._settings)
+        report = append(source, CREDIT_CARD, self._lake, lambda source, rows: None, now, protection)
         return report.rows_accepted
 
     def deploy(self) -> str:

@@ -42,7 +42,7 @@ from fraud.domain.errors import StateUnavailable
 from fraud.domain.features import Ints
 from fraud.domain.windows import LATENESS_HOPS
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Raised when the encoding of states changes."""
 
 _TAG_SIZE = 4

@@ -14,12 +14,12 @@ from fraud.connector_commands import ach_app, stripe_app
 from fraud.domain.errors import SettingsError
 from fraud.failure import FAILED, clear_errors
 from fraud.relay_commands import relay_app
+from fraud.security.masking import install_masking
 from fraud.settings import load_settings
 from fraud.token_commands import keys_app, token_app
 
 app = typer.Typer(
     name="fraud",
-    help="Fraud detection a team can operate and defend.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,6 +45,12 @@ for name, group in (
 
 DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
 FraudTypeOption = Annotated[str, typer.Option("--fraud-type", help="Name of a fraud type.")]
+
+
+@app.callback()
+def begin() -> None:
+    """Fraud detection a team can operate and defend."""
+    install_masking()
 
 
 @app.command()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import typer
 
 from fraud.domain.errors import FraudError
+from fraud.security.masking import masked
 from fraud.settings import load_settings
 
 FAILED = 2
@@ -22,11 +23,12 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except FraudError as error:
-        typer.echo(f"fraud: {error}", err=True)
+        typer.echo(masked(f"fraud: {error}"), err=True)
         raise typer.Exit(FAILED) from None
     except Exception as error:  # noqa: BLE001 - people get a sentence, the file the rest
         kept = _keep_traceback()
-        typer.echo(f"fraud: unexpected {type(error).__name__}: {error}. {kept}", err=True)
+        what = f"fraud: unexpected {type(error).__name__}: {error}. {kept}"
+        typer.echo(masked(what), err=True)
         raise typer.Exit(1) from None
 
 
@@ -36,7 +38,7 @@ def _keep_traceback() -> str:
         folder = load_settings().run_dir / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"error-{moment}-{os.getpid()}.log"
-        path.write_text(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}")
+        path.write_text(masked(f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}"))
     except (OSError, FraudError):
         return f"\n{traceback.format_exc()}"
     return f"The details are in {path}"

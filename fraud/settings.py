@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         jwt_lifetime_s: seconds until an issued token expires.
         signing_key_file: Ed25519 private key (PEM) that signs model bundles.
         verify_key_file: its public key (PEM); all that serving needs.
+        encryption_keys_dir: Fernet keys of stored values by name; `<run_dir>/secrets/data-keys`,
+            where the first one is made, unless given.
+        look_up_key_file: secret that pseudonyms of sensitive fields are made with, at least 32
+            bytes; `<run_dir>/secrets/look-up-key` unless given. It cannot be changed later.
         audit_anchor_file: where heads of the audit log are noted outside the ledger.
         audit_anchor_interval_s: seconds between two notes.
         audit_anchor_sink: where each note goes as well: none, stdout or syslog.
@@ -126,6 +130,9 @@ class Settings(BaseSettings):
     signing_key_file: Path | None = None
     verify_key_file: Path | None = None
 
+    encryption_keys_dir: Path | None = None
+    look_up_key_file: Path | None = None
+
     audit_anchor_file: Path = Path()
     audit_anchor_interval_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     audit_anchor_sink: Literal["none", "stdout", "syslog"] = "none"
@@ -176,7 +183,7 @@ class Settings(BaseSettings):
     @field_validator(
         *("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir"),
         *("kafka_password_file", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
-        *("mongodb_password_file", "webhooks_file"),
+        *("mongodb_password_file", "webhooks_file", "encryption_keys_dir", "look_up_key_file"),
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from feature_store.lake import Lake
 from feature_store.schema import text_array
 from fraud.domain.fraud_type import FraudType
+from fraud.security.encryption import FieldProtection
 from orchestration.ingest_report import IngestReport
 from orchestration.intake import (
     Quarantine,
@@ -27,6 +28,7 @@ def append(
     lake: Lake,
     keep: Quarantine,
     now: dt.datetime,
+    protection: FieldProtection,
     progress: Callable[[IngestReport], None] = lambda report: None,
 ) -> IngestReport:
     """Add all rows of a source to the log; a repetition finds only duplicates.
@@ -37,13 +39,14 @@ def append(
         lake: the log.
         keep: where refused rows go.
         now: the time of the ingest.
+        protection: of what is sensitive.
         progress: called after every piece.
     """
     report = IngestReport()
     known = lake.transaction_ids(fraud_type)
     for batch in source.batches():
         report.rows_in += len(batch.transactions) + len(batch.broken)
-        accepted, refused = checked(fraud_type, batch, now)
+        accepted, refused = checked(fraud_type, batch, now, protection)
         is_suspect = suspects(accepted["transaction_id"], known)
         fresh = accepted
         if is_suspect.any():

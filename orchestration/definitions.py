@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from fraud.domain.fraud_type import FraudType
+from fraud.security.masking import install_masking
 from fraud.settings import Settings, load_settings
 from fraud.types.registry import fraud_types
 from orchestration.assets.deploy import deployed_bundle_asset, schema_check
@@ -31,6 +32,7 @@ from orchestration.resources import (
 @dg.definitions
 def platform() -> dg.Definitions:
     """The definitions that Dagster's own processes load."""
+    install_masking()
     return build_definitions(load_settings(), dt.datetime.now(dt.UTC).date())
 
 

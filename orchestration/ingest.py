@@ -17,6 +17,7 @@ from rich.progress import (
 from feature_store.lake import Lake
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.schema import migrate
+from fraud.security.encryption import field_protection
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
 from orchestration.appending import append
@@ -59,7 +60,8 @@ def ingest_file(
     migrate(ledger)
     now = now or dt.datetime.now(dt.UTC)
     note_files(settings, kind, now)
-    keep = into_ledger(ledger, kind, f"file-{uuid.uuid4().hex}")
+    protection = field_protection(settings)
+    keep = into_ledger(ledger, kind, f"file-{uuid.uuid4().hex}", protection)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -77,6 +79,7 @@ def ingest_file(
             lake,
             keep,
             now,
+            protection,
             lambda report: shown.update(task, completed=report.rows_in),
         )
         shown.update(task, total=report.rows_in)

@@ -13,10 +13,12 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_store.lake import Lake
+from feature_store.pseudonyms import hidden_frame
 from feature_store.schema import empty_frame, text_array
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import transaction
 from fraud.ledger.quarantine import RefusedRow, quarantine_rows
+from fraud.security.encryption import FieldProtection
 from orchestration.delivery import LedgerLabels
 from orchestration.ingest_report import IngestReport
 from orchestration.served import days_of
@@ -32,7 +34,9 @@ Quarantine = Callable[[str, pd.DataFrame], None]
 LABEL_KEY = ["transaction_id", "is_fraud", "reported_at", "source"]
 
 
-def into_ledger(url: str, fraud_type: FraudType, ingest_id: str) -> Quarantine:
+def into_ledger(
+    url: str, fraud_type: FraudType, ingest_id: str, protection: FieldProtection
+) -> Quarantine:
     """A quarantine in the ledger at `url`; `ingest_id` names the run."""
 
     def keep(source: str, rows: pd.DataFrame) -> None:
@@ -45,7 +49,7 @@ def into_ledger(url: str, fraud_type: FraudType, ingest_id: str) -> Quarantine:
             )
         )
         with transaction(url) as cursor:
-            quarantine_rows(cursor, fraud_type.name, source, ingest_id, refused)
+            quarantine_rows(cursor, fraud_type.name, source, ingest_id, refused, protection)
 
     return keep
 
@@ -57,6 +61,7 @@ def replace_transactions(
     keep: Quarantine,
     now: dt.datetime,
     days: list[dt.date],
+    protection: FieldProtection,
     served: pd.DataFrame | None = None,
 ) -> IngestReport:
     """Write the transactions that were observed on some days, all of them.
@@ -68,6 +73,7 @@ def replace_transactions(
         keep: where refused rows go.
         now: the time of the ingest.
         days: which days to replace, in order and without a gap.
+        protection: of what is sensitive.
         served: numbered events the platform itself decided on in those days; they come first.
     """
     report = IngestReport()
@@ -75,7 +81,7 @@ def replace_transactions(
     served = empty if served is None else served
     pieces, refusals = [], []
     for batch in source.batches(days[0], days[-1]):
-        accepted, refused = checked(fraud_type, batch, now)
+        accepted, refused = checked(fraud_type, batch, now, protection)
         within = accepted["observed_at"].dt.date.isin(days)
         report.rows_in += len(batch.transactions) + len(batch.broken) - int((~within).sum())
         pieces.append(accepted[within])
@@ -167,18 +173,23 @@ def are_new(labels: pd.DataFrame, earlier: pd.DataFrame) -> Mask:
 
 
 def checked(
-    fraud_type: FraudType, batch: Batch, now: dt.datetime
+    fraud_type: FraudType, batch: Batch, now: dt.datetime, protection: FieldProtection
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The transactions of a batch that were let in, and everything that was refused."""
+    """The transactions of a batch that were let in, and everything that was refused.
+
+    From here on nobody sees what is sensitive of them: the log holds pseudonyms.
+    """
     verdict = check_transactions(fraud_type, batch.transactions, now)
+    accepted = hidden_frame(fraud_type, verdict.accepted, protection)
     if not batch.broken:
-        return verdict.accepted, verdict.quarantined
+        return accepted, verdict.quarantined
     broken = pd.DataFrame([_refusal(row) for row in batch.broken])
-    return verdict.accepted, pd.concat([verdict.quarantined, broken], ignore_index=True)
+    return accepted, pd.concat([verdict.quarantined, broken], ignore_index=True)
 
 
 def _refusal(row: BrokenRow) -> dict[str, object]:
-    cells = (row.row_number, "row", row.reason, {"text": row.text})
+    # Nobody knows what stands in which place of it, so nothing of it is kept.
+    cells = (row.row_number, "row", row.reason, {"characters": len(row.text)})
     return dict(zip(QUARANTINE_COLUMNS, cells, strict=True))
 
 

@@ -13,6 +13,7 @@ from fraud.domain.errors import SettingsError
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.encryption import FieldProtection, field_protection
 from fraud.settings import Settings
 from orchestration.frames import FrameStore
 from orchestration.history import history_start, holds_files
@@ -47,6 +48,10 @@ class LedgerResource(dg.ConfigurableResource[ConnectionPool]):
     def url(self) -> str:
         """Its address; the embedded server is started where there is no other."""
         return ledger_url(self.settings)
+
+    def protection(self) -> FieldProtection:
+        """What keeps sensitive fields from being read; its keys are made where there are none."""
+        return field_protection(self.settings)
 
     @contextmanager
     def pool(self) -> Iterator[ConnectionPool]:

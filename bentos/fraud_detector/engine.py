@@ -27,6 +27,7 @@ from fraud.domain.errors import UnavailableError
 from fraud.ledger.audit import AuditEntry
 from fraud.ledger.audit_anchors import anchor_file
 from fraud.ledger.embedded import ledger_url
+from fraud.security.encryption import field_protection
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
 
@@ -74,10 +75,15 @@ class ScoringEngine:
         self.rulesets = RulesetShelf(fraud_types())
         self.lookout = Lookout(self.url, fraud_types(), anchor_file(settings))
         self.watch = LedgerWatch(self._look, self._take_over, on_status=self._on_status)
-        self.journal = Journal(settings.journal_dir, settings.journal_max_bytes)
+        self.protection = field_protection(settings)
+        keys = self.protection.keys
+        self.journal = Journal(settings.journal_dir, settings.journal_max_bytes, keys)
         self.breaker = CircuitBreaker(on_change=self._on_breaker)
         self._own_scorer, self._recovery_scorer = (
-            OwnScorer(self.url, self.lookout, self.champions, self.rulesets, clock_us, limits)
+            OwnScorer(
+                *(self.url, self.lookout, self.champions, self.rulesets, clock_us, limits),
+                self.protection,
+            )
             for _ in range(2)
         )
         self._patience = Patience([self._own_scorer, self._recovery_scorer], limits.hang_up_s)

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from fraud.domain.errors import FraudError, InvalidField, MalformedInput, NotFound
 from fraud.domain.event import Event, TransactionBase, to_event
 from fraud.domain.fraud_type import FraudType
+from fraud.security.masking import card_fields
 from fraud.types.registry import fraud_type as declared
 
 DEFAULT_FRAUD_TYPE = "credit_card"
@@ -106,6 +107,7 @@ def accept(content: object, now_us: int) -> Accepted:
         transaction = kind.transaction.model_validate(content)
     except ValidationError as error:
         raise InvalidField(_problems(error, kind.transaction)) from None
+    refuse_card_numbers(content)
     event = to_event(kind.name, transaction, now_us)
     return Accepted(event, body_digest(kind.name, transaction))
 
@@ -133,6 +135,22 @@ def accept_batch(content: Mapping[str, object], now_us: int) -> list[Accepted | 
         except FraudError as error:
             checked.append(Refused(sent_id(item), error))
     return checked
+
+
+def refuse_card_numbers(content: Mapping[str, object]) -> None:
+    """Card numbers are not for us: what is not taken in cannot leak (PCI DSS 3.2).
+
+    Raises:
+        InvalidField: a text holds one; the problem names its field and not its value.
+    """
+    found = card_fields(content)
+    if found:
+        what = "holds a card number, which is not accepted"
+        remedy = (
+            "Send a token of it or its first six and last four digits; put a letter between the "
+            "digits of an identifier that only looks like one."
+        )
+        raise InvalidField([(name, what, remedy) for name in found])
 
 
 def sent_id(content: object) -> str | None:

@@ -9,6 +9,7 @@ from bentos.scoring.challenge import Champions
 from bentos.scoring.ruleset import Rulesets
 from bentos.scoring.scorer import Scorer
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.encryption import FieldProtection
 
 CONNECT_TIMEOUT_S = 2
 """The least that libpq knows."""
@@ -44,6 +45,7 @@ class OwnScorer:
         rulesets: rulesets by fraud type.
         clock_us: the time now, microseconds UTC.
         limits: seconds a transaction may take.
+        protection: of what is sensitive.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class OwnScorer:
         rulesets: Rulesets,
         clock_us: Callable[[], int],
         limits: TimeLimits,
+        protection: FieldProtection,
     ) -> None:
         self._limits = limits
+        self._protection = protection
         self._url = url
         self._lookout = lookout
         self._champions = champions
@@ -82,7 +86,10 @@ class OwnScorer:
                     connect_timeout_s=CONNECT_TIMEOUT_S,
                     role=self._lookout.role,
                 )
-            scorer = Scorer(self._pool, self._champions, self._clock_us, chain, self._rulesets)
+            scorer = Scorer(
+                *(self._pool, self._champions, self._clock_us, chain, self._protection),
+                self._rulesets,
+            )
             self._scorer = chain, scorer
         return self._scorer[1]
 

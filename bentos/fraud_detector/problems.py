@@ -41,6 +41,7 @@ from fraud.domain.errors import (
     Unauthenticated,
     UnavailableError,
 )
+from fraud.security.masking import masked
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:fraud-platform:problem:"
@@ -167,6 +168,10 @@ def internal_error() -> Problem:
 
 
 def printable(text: str, limit: int) -> str:
-    """Text of at most `limit` characters that every log line and JSON reader survives."""
+    """Text of at most `limit` characters that every log line and JSON reader survives.
+
+    Card numbers in it are masked: what a caller got wrong is not repeated to the letter.
+    """
+    text = masked(text)
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return cut if cut.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cut)

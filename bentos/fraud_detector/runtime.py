@@ -71,7 +71,10 @@ class Runtime:
         )
         self.champions, self.watch = self.engine.champions, self.engine.watch
         self.journal, self.breaker = self.engine.journal, self.engine.breaker
-        self.operations = OperationsDesk(self.engine.url, self.engine.lookout, clock_us)
+        self.protection = self.engine.protection
+        self.operations = OperationsDesk(
+            self.engine.url, self.engine.lookout, clock_us, self.protection
+        )
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
             self.engine.scorer.score, self._record, limits, metrics.batched
         )

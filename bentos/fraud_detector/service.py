@@ -15,6 +15,7 @@ from bentos.fraud_detector.guard import Desk, Guard
 from bentos.fraud_detector.health import is_ready
 from bentos.fraud_detector.metrics import process_metrics
 from bentos.fraud_detector.runtime import Runtime
+from fraud.security.masking import install_masking
 from fraud.settings import load_settings
 
 BENTO_NAME = "fraud_detector"
@@ -24,6 +25,7 @@ REQUEST_TIMEOUT_S = 30
 SWITCH_INTERVAL_S = 0.001
 """How long the event loop may keep the scoring thread from the interpreter, and vice versa."""
 
+install_masking()
 api = create_app()
 connection.install()
 

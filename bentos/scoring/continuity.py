@@ -19,7 +19,7 @@ from bentos.scoring.journal import Journal
 from bentos.scoring.journal_entry import JournalEntry
 from bentos.scoring.judge import Judge
 from bentos.scoring.ruleset import Rulesets
-from bentos.scoring.scorer import Scorer, ScoreRequest, repeated
+from bentos.scoring.scorer import Scorer, ScoreRequest
 from fraud.domain.decision import Decision
 from fraud.domain.errors import (
     FraudError,
@@ -102,7 +102,7 @@ class Fallback:
             name = request.event.transaction_id
             earlier = new.get(name) or self._journal.get(name)
             if earlier is not None:
-                answers.append(repeated(request, earlier.request.body_digest, earlier.decision))
+                answers.append(earlier.again(request))
             elif self._fraud_types[request.event.fraud_type].on_failure == "refuse":
                 answers.append(error)
             else:
@@ -164,7 +164,7 @@ class ContinuousScorer:
             if entry is None:
                 merged.append(next(answers))
             else:
-                merged.append(repeated(request, entry.request.body_digest, entry.decision))
+                merged.append(entry.again(request))
         return merged
 
     def _score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:

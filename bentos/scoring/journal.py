@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bentos.scoring.journal_entry import JournalEntry, decode, encode
 from fraud.domain.errors import ContractError, JournalUnavailable
+from fraud.security.data_keys import DataKeys
 
 RETRY_AFTER_S = 5
 PROBE_BYTES = 16 * 1024
@@ -35,11 +36,13 @@ class Journal:
     Args:
         folder: where its files are; made when first needed.
         max_bytes: size at which it takes no more.
+        keys: what its lines are encrypted with.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, keys: DataKeys) -> None:
         self._path = folder / "decisions.jsonl"
         self._max_bytes = max_bytes
+        self._keys = keys
         self._lock = threading.Lock()
         self._fd = -1
         self._generation = b""
@@ -107,7 +110,7 @@ class Journal:
     def get(self, transaction_id: str) -> JournalEntry | None:
         """The decision that waits, of this transaction."""
         place = self._places.get(transaction_id)
-        return None if place is None else decode(os.pread(self._fd, place[1], place[0]))
+        return None if place is None else decode(os.pread(self._fd, place[1], place[0]), self._keys)
 
     def append(self, entries: Sequence[JournalEntry]) -> None:
         """Add decisions; they are durable when this returns, or none of them is there.
@@ -117,7 +120,7 @@ class Journal:
         """
         if not entries:
             return
-        lines = [encode(each) for each in entries]
+        lines = [encode(each, self._keys) for each in entries]
         data = b"".join(lines)
         if self._end + len(data) > self._max_bytes:
             self.problem = f"The journal has reached {self._max_bytes} bytes."
@@ -236,7 +239,7 @@ class Journal:
                     os.ftruncate(self._fd, self._end)
                     break
                 try:
-                    self._places[decode(line).transaction_id] = self._end, len(line)
+                    self._places[decode(line, self._keys).transaction_id] = self._end, len(line)
                 except ContractError as error:
                     self._is_damaged = True
                     log.error("The journal at byte %d: %s", self._end, error)

@@ -1,16 +1,16 @@
-"""One line of the journal: a decision, all that the ledger will want to know, a checksum."""
+"""One line of the journal: a decision and all that the ledger will want to know, encrypted."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from bentos.scoring.scorer import ScoreRequest
+from bentos.scoring.scorer import ScoreRequest, repeated
 from fraud.domain.decision import Decision, Reason
-from fraud.domain.errors import ContractError
+from fraud.domain.errors import ContractError, FraudError, ProtectionError
 from fraud.domain.event import Event
 from fraud.domain.rules import RiskLevel
+from fraud.security.data_keys import DataKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,18 @@ class JournalEntry:
         """Of the transaction decided on."""
         return self.request.event.transaction_id
 
+    def again(self, request: ScoreRequest) -> Decision | FraudError:
+        """The answer to a repetition: the first one again, or a conflict."""
+        is_same = self.request.body_digest == request.body_digest
+        return repeated(request, self.decision, is_same=is_same)
 
-def encode(entry: JournalEntry) -> bytes:
-    """The entry as one line of JSON with its own SHA-256, newline included."""
+
+def encode(entry: JournalEntry, keys: DataKeys) -> bytes:
+    """The entry as one encrypted line, newline included; a Fernet token guards its own bytes."""
     request = entry.request
     content = orjson.dumps(
         {
+            "journal": entry.transaction_id,
             "event": request.event,
             "body_digest": request.body_digest.hex(),
             "actor": request.actor,
@@ -43,20 +49,19 @@ def encode(entry: JournalEntry) -> bytes:
             "decision": entry.decision,
         }
     )
-    return b'{"sha256":"%s","entry":%s}\n' % (_digest(content), content)
+    return f"{keys.encrypt(content)}\n".encode()
 
 
-def decode(line: bytes) -> JournalEntry:
+def decode(line: bytes, keys: DataKeys) -> JournalEntry:
     """The entry of a line.
 
     Raises:
         ContractError: the line is not one of ours, or was damaged.
     """
     try:
-        content = orjson.loads(line)
-        entry: dict[str, Any] = content["entry"]
-        if content["sha256"].encode() != _digest(orjson.dumps(entry)):
-            raise ContractError("A line of the journal does not match its checksum.")
+        entry: dict[str, Any] = orjson.loads(keys.decrypt(line.decode("ascii").rstrip("\n")))
+        if entry["journal"] != entry["event"]["transaction_id"]:
+            raise ContractError("A line of the journal is about another transaction than it says.")
         return JournalEntry(
             ScoreRequest(
                 Event(**entry["event"]),
@@ -66,7 +71,7 @@ def decode(line: bytes) -> JournalEntry:
             ),
             _decision(entry["decision"]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, ProtectionError) as error:
         raise ContractError(f"A line of the journal cannot be read: {error}.") from error
 
 
@@ -78,7 +83,3 @@ def _decision(content: dict[str, Any]) -> Decision:
         "shadow_rules": tuple(content["shadow_rules"]),
     }
     return Decision(**{**content, **parts})
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()

@@ -10,6 +10,7 @@ import numpy as np
 
 from bentos.scoring.judge import Judge
 from fraud.domain.decision import Decision, Reason
+from fraud.domain.event import Event
 from fraud.ledger.recorded import RecordedDecision
 
 FOUR_DECIMALS = Decimal("0.0001")
@@ -87,12 +88,18 @@ def in_features(names: Sequence[str], recorded: bytes, recomputed: bytes) -> Ite
 
 
 def in_decision(
-    recorded: RecordedDecision, judge: Judge, features: bytes, *, with_texts: bool = True
+    recorded: RecordedDecision,
+    event: Event,
+    judge: Judge,
+    features: bytes,
+    *,
+    with_texts: bool = True,
 ) -> Iterator[Difference]:
     """What comes out otherwise when it is decided again, at the same moment.
 
     Args:
         recorded: the decision.
+        event: what it was about, as it came.
         judge: with model, rules, lists and policy of that time.
         features: what to decide on; little-endian float64, in the judge's order.
         with_texts: whether the sentences of reasons are compared as well.
@@ -101,7 +108,7 @@ def in_decision(
     matrix = np.frombuffer(features, "<f8").reshape(1, -1)
     if recorded.was_journalled:
         matrix = np.full_like(matrix, math.nan)  # as `Fallback` decides
-    after = judge.decide([recorded.event], matrix, before.scored_at_us)[0]
+    after = judge.decide([event], matrix, before.scored_at_us)[0]
     yield from _in_parts(before, after)
     yield from _in_reasons(before.reasons, after.reasons, with_texts)
     yield from _in_copies(recorded, after)

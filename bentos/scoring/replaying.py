@@ -16,6 +16,7 @@ from fraud.ledger.embedded import ledger_url
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.recorded import RecordedDecision, recorded_decisions, sampled_decisions
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection, field_protection
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
 
@@ -34,12 +35,14 @@ class Archive:
         lake: the log beside it.
         bundle_dir: folder of model bundles, those of former champions included.
         verify_key_pem: the key whose signature on them is trusted.
+        protection: of what is sensitive.
     """
 
     pool: ConnectionPool
     lake: Lake
     bundle_dir: Path
     verify_key_pem: bytes
+    protection: FieldProtection
 
 
 @contextmanager
@@ -48,7 +51,8 @@ def open_archive(settings: Settings) -> Iterator[Archive]:
     pool = ConnectionPool(ledger_url(settings), size=1)
     try:
         lake = Lake(settings.lake_url)
-        yield Archive(pool, lake, settings.bundle_dir, settings.verify_key_pem)
+        protection = field_protection(settings)
+        yield Archive(pool, lake, settings.bundle_dir, settings.verify_key_pem, protection)
     finally:
         pool.close()
 
@@ -83,12 +87,15 @@ def replay_decisions(archive: Archive, choice: Choice) -> list[Replay]:
             if kind is not None and ours:
                 features |= rebuilt_features(kind, archive.lake, cursor, ours)
         judges = PastJudges(cursor, archive.bundle_dir, archive.verify_key_pem)
-        replays = [_replayed(each, judges, features) for each in recorded]
+        replays = [_replayed(each, judges, features, archive.protection) for each in recorded]
     return sorted(replays, key=lambda each: each.recorded.number)
 
 
 def _replayed(
-    recorded: RecordedDecision, judges: PastJudges, features: dict[str, list[bytes]]
+    recorded: RecordedDecision,
+    judges: PastJudges,
+    features: dict[str, list[bytes]],
+    protection: FieldProtection,
 ) -> Replay:
     obstacles: list[str] = []
     differences: list[Difference] = []
@@ -103,7 +110,8 @@ def _replayed(
         obstacles.append(NOT_IN_LOG if is_ours else _other_features(recorded, kind))
     try:
         judge = judges.judge(recorded)
-        differences += in_decision(recorded, judge, seen, with_texts=is_ours)
+        event = protection.revealed(recorded.event, recorded.sealed)
+        differences += in_decision(recorded, event, judge, seen, with_texts=is_ours)
     except FraudError as error:
         obstacles.append(str(error))
     return Replay(recorded, tuple(differences), tuple(obstacles))

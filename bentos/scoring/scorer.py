@@ -25,6 +25,7 @@ from fraud.ledger.decisions import (
 from fraud.ledger.labels import make_known
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection
 
 ATTEMPTS = 5
 """How often a batch is tried when writers race for new entities or transactions."""
@@ -76,6 +77,7 @@ class Scorer:
         champions: models by fraud type.
         clock_us: the time now, microseconds UTC.
         chain: audit chain that this writer has claimed.
+        protection: of what is sensitive; only rules and lists see it in the clear.
         rulesets: rulesets by fraud type; the built-in rules if not given.
     """
 
@@ -85,9 +87,11 @@ class Scorer:
         champions: Champions,
         clock_us: Callable[[], int],
         chain: str,
+        protection: FieldProtection,
         rulesets: Rulesets | None = None,
     ) -> None:
         self._pool = pool
+        self._protection = protection
         self._champions = champions
         self._rulesets = rulesets or BuiltInRulesets()
         self._clock_us = clock_us
@@ -127,7 +131,9 @@ class Scorer:
         for attempt in range(ATTEMPTS):
             try:
                 with self._pool.pipeline() as cursor:
-                    batch = _Batch(cursor, requests, self._now_us(), _leap_us(attempt))
+                    batch = _Batch(
+                        cursor, requests, self._now_us(), self._protection, _leap_us(attempt)
+                    )
                     answers = batch.run(judges)
                     notes = [note(*each) for each in zip(requests, answers, strict=True)]
                     head = self._append(cursor, [n for n in notes if n], batch.now_us)
@@ -168,17 +174,18 @@ class _Batch:
         cursor: Cursor,
         requests: Sequence[ScoreRequest],
         now_us: int,
+        protection: FieldProtection,
         leap_us: int,
     ) -> None:
         self.now_us = now_us
         self._cursor = cursor
         self._requests = requests
+        self._hidden = [protection.hidden(request.event) for request in requests]
+        self._protection = protection
         self._leap_us = leap_us
 
     def run(self, judges: Mapping[str, Decider]) -> list[Decision | FraudError]:
-        keys = [
-            type_layout(request.event.fraud_type).keys(request.event) for request in self._requests
-        ]
+        keys = [type_layout(event.fraud_type).keys(event) for event in self._hidden]
         loaded = load_states(self._cursor, (key for each in keys for key in each.values()))
         make_known(self._cursor)
         ids = [request.event.transaction_id for request in self._requests]
@@ -187,7 +194,7 @@ class _Batch:
         seqs = self._observe_order(fresh, keys, loaded, labelled)
         records, states = self._judge(fresh, keys, loaded, seqs, judges)
         decided = {record.event.transaction_id: record for record in records}
-        answers = [self._answer(request, known, decided) for request in self._requests]
+        answers = [self._answer(place, known, decided) for place in range(len(self._requests))]
         self._write(records, keys, states, seqs, loaded)
         return answers
 
@@ -246,7 +253,7 @@ class _Batch:
             places = [p for p in fresh if self._requests[p].event.fraud_type == name]
             if not places:
                 continue
-            events = [self._requests[place].event for place in places]
+            events = [self._hidden[place] for place in places]
             mine = [keys[place] for place in places]
             before = {
                 key: loaded[key].state if key in loaded else None
@@ -256,15 +263,17 @@ class _Batch:
             batch = BatchFeatures(layout, events, mine, before)
             states |= batch.states
             matrix = batch.matrix
-            verdicts = judge.decide(events, matrix, self.now_us)
-            for place, row, decision in zip(places, matrix, verdicts, strict=True):
-                request = self._requests[place]
+            sent = [self._requests[place] for place in places]
+            verdicts = judge.decide([each.event for each in sent], matrix, self.now_us)
+            for place, request, row, decision in zip(places, sent, matrix, verdicts, strict=True):
+                event = self._hidden[place]
                 records[place] = DecisionRecord(
-                    event=request.event,
-                    subject=str(request.event.fields[layout.fraud_type.subject]),
+                    event=event,
+                    sealed=self._protection.sealed(request.event),
+                    subject=str(event.fields[layout.fraud_type.subject]),
                     seq=seqs[place],
                     observed_at_us=seqs[place],
-                    body_digest=request.body_digest,
+                    body_digest=self._protection.digest(request.body_digest),
                     decision=decision,
                     feature_values=row.astype("<f8").tobytes(),
                     schema_hash=layout.fraud_type.schema_hash,
@@ -287,17 +296,17 @@ class _Batch:
 
     def _answer(
         self,
-        request: ScoreRequest,
+        place: int,
         known: Mapping[str, KnownDecision],
         decided: Mapping[str, DecisionRecord],
     ) -> Decision | FraudError:
-        earlier = known.get(request.event.transaction_id)
-        if earlier is not None:
-            return repeated(request, earlier.body_digest, earlier.decision)
-        record = decided[request.event.transaction_id]
-        if record.event is request.event:
+        request = self._requests[place]
+        record = decided.get(request.event.transaction_id)
+        if record is not None and record.event is self._hidden[place]:
             return record.decision
-        return repeated(request, record.body_digest, record.decision)
+        earlier = record or known[request.event.transaction_id]
+        is_same = earlier.body_digest == self._protection.digest(request.body_digest)
+        return repeated(request, earlier.decision, is_same=is_same)
 
 
 def scored(request: ScoreRequest, answer: Decision | FraudError) -> AuditEntry:
@@ -330,11 +339,9 @@ def _leap_us(attempt: int) -> int:
     return random.randrange(MOST_EVENTS * 4**attempt) if attempt else 0
 
 
-def repeated(request: ScoreRequest, digest: bytes, decision: Decision) -> Decision | FraudError:
-    """The answer to a repetition: the first one again, or a conflict where the body differs."""
-    if digest == request.body_digest:
-        return replace(decision, is_replayed=True)
-    return conflict(request.event)
+def repeated(request: ScoreRequest, decision: Decision, *, is_same: bool) -> Decision | FraudError:
+    """The answer to a repetition: the first one again; a conflict if it is another body."""
+    return replace(decision, is_replayed=True) if is_same else conflict(request.event)
 
 
 def conflict(event: Event) -> DuplicateConflict:

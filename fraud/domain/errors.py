@@ -22,6 +22,7 @@ FraudError
 |   +-- SinkUnavailable      a sink of the relay takes no messages now
 |   +-- PartnerUnavailable   a payment processor does not answer
 +-- BundleError              a model bundle must not be served
++-- ProtectionError          a stored value cannot be decrypted, or belongs to another row
 +-- ContractError            features, state or data break the feature contract
 +-- SettingsError            the configuration is wrong
 """
@@ -158,6 +159,10 @@ class PartnerUnavailable(UnavailableError):
 
 class BundleError(FraudError):
     """A model bundle is incomplete, altered, unsigned, or built for other features."""
+
+
+class ProtectionError(FraudError):
+    """A stored ciphertext was altered, moved to another row, or lacks its key."""
 
 
 class ContractError(FraudError):

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationInfo,
 )
 
@@ -74,6 +75,9 @@ def _whole_cents(value: object) -> object:
 
 Identifier = Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[!-~]+$")]
 """1 to 50 visible ASCII characters without spaces."""
+
+SENSITIVE: dict[str, JsonValue] = {"x-sensitive": True}
+"""`json_schema_extra` of a text field that is kept encrypted, and compared as a pseudonym."""
 
 Timestamp = Annotated[dt.datetime, BeforeValidator(_parse_timestamp)]
 """ISO 8601; without an offset it means UTC."""
@@ -196,6 +200,16 @@ def field_kinds(model: type[TransactionBase]) -> dict[str, FieldKind]:
             if name not in shared
         }
     return _KINDS[model]
+
+
+def sensitive_fields(model: type[TransactionBase]) -> tuple[str, ...]:
+    """The type's own fields that are declared `SENSITIVE`, in order."""
+    return tuple(
+        name
+        for name in field_kinds(model)
+        if isinstance(extra := model.model_fields[name].json_schema_extra, dict)
+        and SENSITIVE.items() <= extra.items()
+    )
 
 
 def _kind(annotation: Any) -> FieldKind:

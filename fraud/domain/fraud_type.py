@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from fraud.domain.aggregates import DISTINCT_MEMORY, OUTCOME_MEMORY, Aggregate
 from fraud.domain.errors import ContractError
-from fraud.domain.event import Scalar, TransactionBase, entity_key, field_kinds
+from fraud.domain.event import Scalar, TransactionBase, entity_key, field_kinds, sensitive_fields
 from fraud.domain.features import Feature
 from fraud.domain.places import EARTH_RADIUS_M, FASTEST_KMH, LEAST_ELAPSED_US
 from fraud.domain.policy import Costs, Thresholds
@@ -133,6 +133,26 @@ class FraudType:
                 raise ContractError(
                     f"{self.name}: feature {feature.name} reads the field {named!r}",
                     remedy=f"Declared fields are {', '.join(kinds)}.",
+                )
+
+        self._check_sensitive(kinds)
+
+    def _check_sensitive(self, kinds: Mapping[str, str]) -> None:
+        """Whatever is sensitive becomes a pseudonym: it can be compared and nothing else."""
+        sensitive = sensitive_fields(self.transaction)
+        for name in sensitive:
+            if kinds[name] != "text":
+                raise ContractError(
+                    f"{self.name}: the sensitive field {name!r} is no text",
+                    remedy="A pseudonym cannot be computed with: leave the field open, and say so.",
+                )
+        for feature in self.features:
+            read = getattr(feature, "field", "")
+            if read in sensitive:
+                raise ContractError(
+                    f"{self.name}: feature {feature.name} reads the sensitive field {read!r}",
+                    remedy="Entities, distinct counts and changes may look at it; values are "
+                    "known to rules only.",
                 )
 
     @cached_property

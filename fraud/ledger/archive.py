@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraud.domain.errors import NotFound
-from fraud.domain.event import from_us, to_us
+from fraud.domain.event import Event, from_us, to_us
 from fraud.ledger.statement import Cursor
 
 
@@ -32,10 +32,10 @@ class ArchivedDecision:
 
     Attributes:
         summary: what was decided.
-        event_time_us: when it happened.
         observed_at_us: when we saw it.
         seq: its observation number.
-        fields: the event's own fields.
+        event: what was decided about, with pseudonyms for what is sensitive.
+        sealed: what is sensitive of it, encrypted.
         reasons: as answered.
         shadow_rules: codes of shadow rules that held.
         schema_hash: names the features.
@@ -46,10 +46,10 @@ class ArchivedDecision:
     """
 
     summary: DecisionSummary
-    event_time_us: int
+    event: Event
+    sealed: str | None
     observed_at_us: int
     seq: int
-    fields: Mapping[str, Any]
     reasons: Sequence[Mapping[str, Any]]
     shadow_rules: Sequence[str]
     schema_hash: str
@@ -140,7 +140,7 @@ def _one(cursor: Cursor, condition: str, value: str) -> ArchivedDecision:
         f"""
         SELECT {_SUMMARY}, t.event_time, t.observed_at, t.seq, t.fields, d.reasons,
             d.shadow_rules, d.schema_hash, d.feature_values, d.model_version, d.policy_version,
-            d.rules_version, d.lists_version, d.actor
+            d.rules_version, d.lists_version, d.actor, t.sealed
         FROM decisions d JOIN transactions t USING (transaction_id) WHERE {condition}
         """,
         (value,),
@@ -153,10 +153,10 @@ def _one(cursor: Cursor, condition: str, value: str) -> ArchivedDecision:
     row = rows[0]
     return ArchivedDecision(
         summary=_summary(row[:11]),
-        event_time_us=to_us(row[11]),
+        event=Event(row[2], row[1], to_us(row[11]), row[4], row[14]),
+        sealed=row[24],
         observed_at_us=to_us(row[12]),
         seq=row[13],
-        fields=row[14],
         reasons=row[15],
         shadow_rules=row[16],
         schema_hash=row[17],

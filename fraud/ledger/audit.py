@@ -19,6 +19,7 @@ from psycopg2.extensions import connection as Connection
 from fraud.domain.errors import ContractError
 from fraud.domain.event import from_us, text_id
 from fraud.ledger.statement import Cursor, Statement
+from fraud.security.masking import holds_card_number, masked, masked_record
 
 LONGEST_TEXT = 200
 """Characters kept of an id or address; refused requests may carry longer ones."""
@@ -90,9 +91,11 @@ def genesis(chain: str) -> bytes:
 def one_line(text: str) -> str:
     r"""The text as printable characters of one line; different texts stay different.
 
-    Control, format and other unprintable characters become `\u` escapes, a backslash
-    becomes two, and what is longer than `LONGEST_TEXT` ends in its length and digest.
+    But for card numbers, which are masked. Control, format and other unprintable characters
+    become `\u` escapes, a backslash becomes two, and what is longer than `LONGEST_TEXT` ends
+    in its length and digest.
     """
+    text = masked(text)
     if len(text) > LONGEST_TEXT:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return f"{_escaped(text[:LONGEST_TEXT])}\\...[{len(text)} characters, {digest}]"
@@ -246,9 +249,12 @@ def _parameters(record: StoredRecord, own_hash: bytes) -> dict[str, object]:
 
 
 def _json(detail: Mapping[str, object]) -> str:
-    """Canonical JSON, ASCII only; what JSON cannot say is written as text."""
+    """Canonical JSON, ASCII only; what JSON cannot say is written as text, no card number is."""
     try:
-        return json.dumps(detail, sort_keys=True, default=str, allow_nan=False)
+        text = json.dumps(detail, sort_keys=True, default=str, allow_nan=False)
     except ValueError:
-        plain = json.loads(json.dumps(detail, default=str), parse_constant=str)
-        return json.dumps(plain, sort_keys=True)
+        detail = json.loads(json.dumps(detail, default=str), parse_constant=str)
+        text = json.dumps(detail, sort_keys=True)
+    if not holds_card_number(text):
+        return text
+    return json.dumps(masked_record(json.loads(text)), sort_keys=True)

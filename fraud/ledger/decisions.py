@@ -24,11 +24,12 @@ class DecisionRecord:
     """Everything the ledger keeps of one scored event.
 
     Attributes:
-        event: what was decided about.
+        event: what was decided about, with pseudonyms for what is sensitive.
+        sealed: what is sensitive of it, encrypted; None where nothing is.
         subject: whose case it is; outbox messages about one subject keep their order.
         seq: its observation number.
         observed_at_us: when we saw it, microseconds UTC.
-        body_digest: SHA-256 of what was sent, to tell a repetition from a conflict.
+        body_digest: keyed hash of what was sent, to tell a repetition from a conflict.
         decision: the answer.
         feature_values: little-endian float64 in the order of the feature schema.
         schema_hash: names that feature schema.
@@ -36,6 +37,7 @@ class DecisionRecord:
     """
 
     event: Event
+    sealed: str | None
     subject: str
     seq: int
     observed_at_us: int
@@ -48,7 +50,7 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True)
 class KnownDecision:
-    """An earlier decision, and the digest of the body it answered."""
+    """An earlier decision, and the keyed hash of the body it answered."""
 
     body_digest: bytes
     decision: Decision
@@ -134,23 +136,24 @@ _INSERT = Statement(
     WITH batch AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset($1::jsonb) AS record (
             event_time timestamp, amount numeric, seq bigint, observed_at timestamptz,
-            amount_minor bigint, body_digest text, fields jsonb, reply jsonb, feature_values text,
-            schema_hash text, actor text, outbox_key text, alert_type text, description text,
-            rules_version bigint, lists_version bigint, shadow_rules jsonb,
-            money_at_risk bigint, role text, deployment_id bigint, shadow jsonb
+            amount_minor bigint, body_digest text, fields jsonb, sealed text, reply jsonb,
+            feature_values text, schema_hash text, actor text, outbox_key text,
+            alert_type text, description text, rules_version bigint, lists_version bigint,
+            shadow_rules jsonb, money_at_risk bigint, role text, deployment_id bigint,
+            shadow jsonb
         )
     ), new_transactions AS (
         INSERT INTO transactions (
             transaction_id, timestamp, amount, user_id, merchant_id, merchant_category,
             fraud_probability, risk_level, recommended_action, fraud_type, seq, observed_at,
-            amount_minor, body_digest, fields
+            amount_minor, body_digest, fields, sealed
         )
         SELECT
             reply->>'transaction_id', event_time, amount, fields->>'user_id',
             fields->>'merchant_id', fields->>'merchant_category',
             (reply->>'fraud_probability')::numeric, reply->>'risk_level',
             reply->>'recommended_action', reply->>'fraud_type', seq, observed_at, amount_minor,
-            decode(body_digest, 'base64'), fields
+            decode(body_digest, 'base64'), fields, sealed
         FROM batch
     ), new_decisions AS (
         INSERT INTO decisions (
@@ -219,6 +222,7 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
         "amount_minor": event.amount_minor,
         "body_digest": base64.b64encode(record.body_digest).decode(),
         "fields": dict(event.fields),
+        "sealed": record.sealed,
         "reply": reply(decision),
         "feature_values": base64.b64encode(record.feature_values).decode(),
         "schema_hash": record.schema_hash,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fraud.domain.event import Event, to_us
 from fraud.domain.rules import RiskLevel
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,14 @@ class PastDecision:
     is_fraud: bool | None
 
 
-def latest_decisions(cursor: Cursor, fraud_type: str, count: int) -> list[PastDecision]:
-    """The last decisions of a fraud type, newest first."""
+def latest_decisions(
+    cursor: Cursor, fraud_type: str, count: int, protection: FieldProtection
+) -> list[PastDecision]:
+    """The last decisions of a fraud type, newest first, on events as they came.
+
+    Raises:
+        ProtectionError: what is sensitive of an event cannot be decrypted.
+    """
     cursor.execute(
         """
         SELECT d.transaction_id, t.event_time, t.amount_minor, t.fields, d.probability,
@@ -41,7 +48,7 @@ def latest_decisions(cursor: Cursor, fraud_type: str, count: int) -> list[PastDe
             (
                 SELECT l.is_fraud FROM labels l WHERE l.transaction_id = d.transaction_id
                 ORDER BY l.reported_at DESC, l.id DESC LIMIT 1
-            )
+            ), t.sealed
         FROM decisions d JOIN transactions t USING (transaction_id)
         WHERE d.fraud_type = %s ORDER BY d.scored_at DESC, d.decision_id DESC LIMIT %s
         """,
@@ -49,7 +56,9 @@ def latest_decisions(cursor: Cursor, fraud_type: str, count: int) -> list[PastDe
     )
     return [
         PastDecision(
-            event=Event(fraud_type, row[0], to_us(row[1]), row[2], row[3]),
+            event=protection.revealed(
+                Event(fraud_type, row[0], to_us(row[1]), row[2], row[3]), row[11]
+            ),
             probability=row[4],
             risk_level=RiskLevel[row[5]],
             degraded=row[6],

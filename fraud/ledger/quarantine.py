@@ -1,4 +1,8 @@
-"""Rows refused at the door, kept as they came, with the reason."""
+"""Rows refused at the door, kept with the reason: as they came, but for what must not be kept.
+
+Card numbers are masked, sensitive fields are there as their pseudonyms. Who needs more looks at
+the source, where the row's number leads.
+"""
 
 import datetime as dt
 import json
@@ -11,6 +15,8 @@ import numpy as np
 
 from fraud.ledger.audit import one_line
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection
+from fraud.security.masking import masked, masked_record
 
 ROWS_PER_STATEMENT = 5_000
 
@@ -21,7 +27,7 @@ class RefusedRow:
 
     Attributes:
         row_number: its place in the source, from 1.
-        raw: the row as it came, by column.
+        raw: the row as it came, by the platform's names where it has one.
         reason: what is wrong with it.
     """
 
@@ -43,7 +49,12 @@ SELECT count(*) FROM added
 
 
 def quarantine_rows(
-    cursor: Cursor, fraud_type: str, source: str, ingest_id: str, rows: Iterable[RefusedRow]
+    cursor: Cursor,
+    fraud_type: str,
+    source: str,
+    ingest_id: str,
+    rows: Iterable[RefusedRow],
+    protection: FieldProtection,
 ) -> int:
     """Keep refused rows; a row of this ingest that is there already stays as it is.
 
@@ -53,6 +64,7 @@ def quarantine_rows(
         source: file or table the rows come from.
         ingest_id: names this run of the ingest, at most 64 characters.
         rows: what was refused.
+        protection: of what is sensitive.
 
     Returns:
         How many rows were added.
@@ -67,8 +79,8 @@ def quarantine_rows(
                 one_line(source),
                 ingest_id,
                 [row.row_number for row in chunk],
-                [_storable(row.raw) for row in chunk],
-                [row.reason.replace("\x00", "\\u0000") for row in chunk],
+                [_storable(protection.hidden_record(fraud_type, row.raw)) for row in chunk],
+                [masked(row.reason.replace("\x00", "\\u0000")) for row in chunk],
             ),
         )
         added += cursor.fetchall()[0][0]
@@ -76,7 +88,8 @@ def quarantine_rows(
 
 
 def _storable(raw: Mapping[str, object]) -> str:
-    return json.dumps({_text(str(name)): _plain(value) for name, value in raw.items()})
+    plain = {_text(str(name)): _plain(value) for name, value in raw.items()}
+    return json.dumps(masked_record(plain))
 
 
 def _plain(value: object) -> object:

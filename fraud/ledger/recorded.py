@@ -18,7 +18,8 @@ class RecordedDecision:
 
     Attributes:
         number: place of its transaction in the growth of the ledger.
-        event: what was decided about.
+        event: what was decided about, with pseudonyms for what is sensitive.
+        sealed: what is sensitive of it, encrypted.
         seq: its observation number.
         decision: what was decided.
         action: what was recommended.
@@ -32,6 +33,7 @@ class RecordedDecision:
 
     number: int
     event: Event
+    sealed: str | None
     seq: int
     decision: Decision
     action: str
@@ -80,7 +82,7 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
                 WHERE a.object_type = 'transaction' AND a.object_id = d.transaction_id
                     AND a.outcome = 'success' AND a.detail ->> 'reconciled' = 'true'
                     AND a.detail ->> 'decision_id' = d.decision_id::text
-            )
+            ), t.sealed
         FROM decisions d JOIN transactions t USING (transaction_id)
         WHERE d.decision_id = ANY(%s::uuid[]) ORDER BY t.id
         """,
@@ -95,6 +97,7 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
         RecordedDecision(
             number=row[1],
             event=Event(row[2], row[0], to_us(row[3]), row[4], row[5]),
+            sealed=row[14],
             seq=row[6],
             decision=decided[row[0]].decision,
             action=row[7],

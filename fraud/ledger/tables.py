@@ -66,8 +66,18 @@ transactions = Table(
     Column("seq", BigInteger, nullable=False, comment="Observation number in its log."),
     Column("observed_at", Moment, nullable=False, comment="When we saw it."),
     Column("amount_minor", BigInteger, nullable=False, comment="Minor units."),
-    Column("body_digest", LargeBinary, nullable=False, comment="SHA-256 of what was sent."),
-    Column("fields", JSONB, nullable=False, comment="The fraud type's own fields."),
+    Column("body_digest", LargeBinary, nullable=False, comment="Keyed hash of what was sent."),
+    Column(
+        "fields",
+        JSONB,
+        nullable=False,
+        comment="The fraud type's own fields; pseudonyms of those that are sensitive.",
+    ),
+    Column(
+        "sealed",
+        Text,
+        comment="What is sensitive of the fields, encrypted for this row: key, colon, token.",
+    ),
     CheckConstraint(
         "fraud_type <> 'credit_card' OR (user_id IS NOT NULL AND merchant_id IS NOT NULL)",
         name="card_has_parties",

@@ -7,12 +7,11 @@ from typing import Any
 
 from fraud.domain.errors import FraudError, NotFound, SettingsError
 from fraud.security.jwks import is_url, load_jwks
+from fraud.security.key_folder import fingerprint, retire_key
 from fraud.security.token_keys import (
     UNNAMED,
     TokenKeys,
-    fingerprint,
     read_token_keys,
-    retire_token_key,
 )
 from fraud.security.tokens import VerificationKey
 from fraud.settings import Settings
@@ -119,7 +118,7 @@ def retire(settings: Settings, name: str) -> None:
             remedy="Run first: fraud keys add",
         )
     if name != UNNAMED:
-        retire_token_key(settings.token_keys_dir, name)
+        retire_key(settings.token_keys_dir, name, "token key")
     elif settings.jwt_secret_given is not None:
         raise SettingsError(
             "The key without a name is FRAUD_JWT_SECRET.", remedy="Unset it and start again."

@@ -1,8 +1,8 @@
 """HS256 secrets with names, so that a new one can be used while the old one is still accepted.
 
-A folder holds one file per secret; the file's name is the `kid` of the tokens signed with it,
-and the greatest name signs. The names `add_token_key` gives are dates, so the newest signs.
-Beside them there may be one secret without a name, for tokens without `kid`.
+They are in a folder (`fraud.security.key_folder`); a file's name is the `kid` of the tokens
+signed with it, and the newest signs. Beside them there may be one secret without a name, for
+tokens without `kid`.
 """
 
 import datetime as dt
@@ -13,13 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fraud.domain.errors import NotFound, SettingsError, UnknownKey
-from fraud.security.secret_files import (
-    GENERATED_BYTES,
-    MIN_SECRET_BYTES,
-    read_private,
-    write_once,
-)
+from fraud.domain.errors import SettingsError, UnknownKey
+from fraud.security.key_folder import add_key, key_files
+from fraud.security.secret_files import GENERATED_BYTES, MIN_SECRET_BYTES, read_private
 from fraud.security.tokens import VerificationKey
 
 KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -74,7 +70,7 @@ def read_token_keys(folder: Path, unnamed: str | None) -> TokenKeys:
         SettingsError: a file is too short, readable by others, or has no proper name.
     """
     named: dict[str, str] = {}
-    for path in _files(folder):
+    for path in key_files(folder):
         if not KEY_ID.fullmatch(path.name):
             raise SettingsError(
                 f"{path} cannot be the name of a token key.",
@@ -90,47 +86,10 @@ def read_token_keys(folder: Path, unnamed: str | None) -> TokenKeys:
     return TokenKeys(named, unnamed)
 
 
-def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Changes whenever the folder's secrets may have changed."""
-    found = []
-    for path in _files(folder):
-        status = path.stat()
-        found.append((path.name, status.st_mtime_ns, status.st_size))
-    return tuple(found)
-
-
 def add_token_key(folder: Path, now: dt.datetime) -> str:
     """Make a new secret, which signs from now on; its name.
 
     Raises:
         SettingsError: the folder cannot be written.
     """
-    name = f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(2)}"
-    write_once(folder / name, secrets.token_urlsafe(GENERATED_BYTES).encode())
-    return name
-
-
-def retire_token_key(folder: Path, name: str) -> None:
-    """Remove a secret; tokens signed with it end.
-
-    Raises:
-        NotFound: there is none of that name.
-        SettingsError: it cannot be removed.
-    """
-    known = [path.name for path in _files(folder)]
-    if name not in known:
-        raise NotFound(f"There is no token key {name!r}.", remedy="See: fraud keys list")
-    try:
-        (folder / name).unlink()
-    except OSError as error:
-        raise SettingsError(
-            f"{folder / name} cannot be removed: {error.strerror}.",
-            remedy="Remove it where it comes from.",
-        ) from None
-
-
-def _files(folder: Path) -> list[Path]:
-    """The folder's secrets by name; what begins with a dot belongs to whoever mounted it."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
+    return add_key(folder, secrets.token_urlsafe(GENERATED_BYTES).encode(), now)

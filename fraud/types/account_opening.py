@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fraud.domain.event import Identifier, TimeZone, TransactionBase
+from fraud.domain.event import SENSITIVE, Identifier, TimeZone, TransactionBase
 from fraud.domain.features import Amount, Calendar, Category, Number
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.history import (
@@ -44,16 +44,30 @@ class AccountApplication(TransactionBase):
     """
 
     fraud_type: Literal["account_opening"] = "account_opening"
-    email: Email = Field(description="As given; one person may come back with it.")
-    ip_address: Identifier = Field(description="IPv4 or IPv6, where the application came from.")
-    email_domain: Domain | None = Field(default=None, description="The part behind the @.")
-    ip_network: Identifier | None = Field(default=None, description="E.g. the first three parts.")
-    device_id: Identifier | None = Field(default=None, description="Fingerprint of the device.")
-    phone_id: Identifier | None = Field(default=None, description="Pseudonym of the number.")
-    identity_id: Identifier | None = Field(
-        default=None, description="Pseudonym of the national identity or tax number."
+    email: Email = Field(
+        description="As given; one person may come back with it.", json_schema_extra=SENSITIVE
     )
-    address_id: Identifier | None = Field(default=None, description="Pseudonym of the address.")
+    ip_address: Identifier = Field(
+        description="IPv4 or IPv6, where the application came from.", json_schema_extra=SENSITIVE
+    )
+    email_domain: Domain | None = Field(default=None, description="The part behind the @.")
+    ip_network: Identifier | None = Field(
+        default=None, description="E.g. the first three parts.", json_schema_extra=SENSITIVE
+    )
+    device_id: Identifier | None = Field(
+        default=None, description="Fingerprint of the device.", json_schema_extra=SENSITIVE
+    )
+    phone_id: Identifier | None = Field(
+        default=None, description="Pseudonym of the number.", json_schema_extra=SENSITIVE
+    )
+    identity_id: Identifier | None = Field(
+        default=None,
+        description="Pseudonym of the national identity or tax number.",
+        json_schema_extra=SENSITIVE,
+    )
+    address_id: Identifier | None = Field(
+        default=None, description="Pseudonym of the address.", json_schema_extra=SENSITIVE
+    )
     channel: Channel | None = Field(default=None, description="E.g. 'web'; any is accepted.")
     ip_country: CountryCode | None = Field(default=None, description="ISO 3166 alpha-2.")
     ip_is_proxy: bool | None = Field(default=None, description="VPN, proxy or hosting network.")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from fraud.domain.event import (
+    SENSITIVE,
     Identifier,
     Latitude,
     Longitude,
@@ -61,10 +62,16 @@ class AccountAccess(TransactionBase):
         description="A name of this attempt alone, e.g. its transaction_id, if it failed: "
         "failed attempts are counted by it. Null if it succeeded.",
     )
-    ip_address: Identifier | None = Field(default=None, description="IPv4 or IPv6.")
-    ip_network: Identifier | None = Field(default=None, description="E.g. the first three parts.")
+    ip_address: Identifier | None = Field(
+        default=None, description="IPv4 or IPv6.", json_schema_extra=SENSITIVE
+    )
+    ip_network: Identifier | None = Field(
+        default=None, description="E.g. the first three parts.", json_schema_extra=SENSITIVE
+    )
     ip_is_proxy: bool | None = Field(default=None, description="VPN, proxy or hosting network.")
-    device_id: Identifier | None = Field(default=None, description="Fingerprint of the device.")
+    device_id: Identifier | None = Field(
+        default=None, description="Fingerprint of the device.", json_schema_extra=SENSITIVE
+    )
     mfa_passed: bool | None = Field(default=None, description="A second factor was given.")
     country: CountryCode | None = Field(default=None, description="ISO 3166 alpha-2, of the place.")
     latitude: Latitude | None = Field(default=None, description="Degrees north of the device.")

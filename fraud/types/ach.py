@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fraud.domain.event import Identifier, Money, TransactionBase
+from fraud.domain.event import SENSITIVE, Identifier, Money, TransactionBase
 from fraud.domain.features import Amount, AmountShare, Calendar, Category, Number
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.history import (
@@ -98,14 +98,20 @@ class AchTransfer(TransactionBase):
     fraud_type: Literal["ach"] = "ach"
     amount: Money = Field(description="Major units of the platform's currency.")
     user_id: Identifier = Field(description="The customer who originates the entry.")
-    sender_id: Identifier = Field(description="The account that money leaves.")
-    receiver_id: Identifier = Field(description="The account that money reaches.")
+    sender_id: Identifier = Field(
+        description="The account that money leaves.", json_schema_extra=SENSITIVE
+    )
+    receiver_id: Identifier = Field(
+        description="The account that money reaches.", json_schema_extra=SENSITIVE
+    )
     sec_code: SecCode = Field(description="Standard Entry Class, e.g. 'WEB'; any is accepted.")
     direction: Literal["debit", "credit"] = Field(description="Pulled or pushed.")
     same_day: bool | None = None
     sender_balance: Balance | None = Field(default=None, description="Before the entry, if known.")
     receiver_balance: Balance | None = Field(default=None, description="Likewise.")
-    device_id: Identifier | None = Field(default=None, description="Where it was entered online.")
+    device_id: Identifier | None = Field(
+        default=None, description="Where it was entered online.", json_schema_extra=SENSITIVE
+    )
 
 
 HOUR, DAY, WEEK, MONTH = Window("1h"), Window("1d"), Window("7d"), Window("30d")

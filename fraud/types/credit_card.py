@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from fraud.domain.event import (
+    SENSITIVE,
     Identifier,
     Latitude,
     Longitude,
@@ -76,7 +77,9 @@ class CreditCardTransaction(TransactionBase):
     foreign_transaction: bool | None = None
     card_present: bool | None = None
     used_chip: bool | None = None
-    device_id: Identifier | None = Field(default=None, description="Where no card is present.")
+    device_id: Identifier | None = Field(
+        default=None, description="Where no card is present.", json_schema_extra=SENSITIVE
+    )
     cvc_check: CardCheck | None = Field(
         default=None, description="What the issuer said to the security code; for rules."
     )

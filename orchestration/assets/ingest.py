@@ -8,6 +8,7 @@ import pandas as pd
 from feature_store.lake import Lake
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.encryption import FieldProtection
 from orchestration.assets.naming import TRANSACTIONS, Materialized, asset_key
 from orchestration.ingest_report import IngestReport
 from orchestration.intake import into_ledger, replace_transactions
@@ -67,7 +68,9 @@ def transactions_asset(
         log = lake.open()
         rows = source.open(fraud_type, now.date())
         with ledger.pool() as pool:
-            report = ingest_days(rows, fraud_type, log, pool, context.run.run_id, now, days)
+            report = ingest_days(
+                rows, fraud_type, log, pool, ledger.protection(), context.run.run_id, now, days
+            )
         counts = rows_per_day(log, fraud_type, days)
         for day, count in counts.items():
             context.add_asset_metadata({"dagster/partition_row_count": count}, key, str(day))
@@ -96,6 +99,7 @@ def ingest_days(
     fraud_type: FraudType,
     lake: Lake,
     pool: ConnectionPool,
+    protection: FieldProtection,
     ingest_id: str,
     now: dt.datetime,
     days: list[dt.date],
@@ -104,9 +108,9 @@ def ingest_days(
     if source is None:
         return existing(lake, fraud_type, days)
     served = served_events(pool, fraud_type, days[0], days[-1])
-    keep = into_ledger(pool.url, fraud_type, ingest_id)
+    keep = into_ledger(pool.url, fraud_type, ingest_id, protection)
     with lake.writing(fraud_type):
-        return replace_transactions(source, fraud_type, lake, keep, now, days, served)
+        return replace_transactions(source, fraud_type, lake, keep, now, days, protection, served)
 
 
 def existing(lake: Lake, fraud_type: FraudType, days: list[dt.date]) -> IngestReport:

@@ -7,6 +7,7 @@ import dagster as dg
 from feature_store.lake import Lake
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.encryption import FieldProtection
 from orchestration.assets.naming import LABELS, TRANSACTIONS, Materialized, asset_key
 from orchestration.delivery import open_ledger_labels
 from orchestration.ingest_report import IngestReport
@@ -58,7 +59,9 @@ def labels_asset(
         log = lake.open()
         told = source.open(fraud_type, now.date())
         with ledger.pool() as pool:
-            report = ingest_label_days(told, fraud_type, log, pool, context.run.run_id, now, days)
+            report = ingest_label_days(
+                told, fraud_type, log, pool, ledger.protection(), context.run.run_id, now, days
+            )
             known = log.labels(fraud_type, days[0], days[-1])
         counts = known["reported_at"].dt.date.value_counts()
         for day in days:
@@ -95,6 +98,7 @@ def ingest_label_days(
     fraud_type: FraudType,
     lake: Lake,
     pool: ConnectionPool,
+    protection: FieldProtection,
     ingest_id: str,
     now: dt.datetime,
     days: list[dt.date],
@@ -107,5 +111,5 @@ def ingest_label_days(
             return IngestReport(
                 labels_in=len(labels), labels=len(labels), labels_delivered=delivered
             )
-        keep = into_ledger(pool.url, fraud_type, ingest_id)
+        keep = into_ledger(pool.url, fraud_type, ingest_id, protection)
         return replace_labels(source, fraud_type, lake, keep, now, days, ledger)

@@ -1,5 +1,6 @@
 """Why a row was refused: the field, what it held, and what to do about it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,13 @@ def said(field: str, value: Any, what: str, remedy: str) -> str:
     return f"{subject} {what}. {remedy}"
 
 
-def problem_of(error: ValidationError) -> Problem:
-    """The first problem the model found, with the names of the other fields at fault."""
+def problem_of(error: ValidationError, sensitive: Collection[str] = ()) -> Problem:
+    """The first problem the model found, with the names of the other fields at fault.
+
+    Args:
+        error: what the model said.
+        sensitive: fields whose values are not repeated.
+    """
     found = error.errors(include_url=False)
     first = found[0]
     field = str(first["loc"][0]) if first["loc"] else "transaction"
@@ -53,7 +59,7 @@ def problem_of(error: ValidationError) -> Problem:
     ):
         if message.startswith(opening):
             message = plainly + message.removeprefix(opening)
-    value = None if first["type"] == "missing" else first["input"]
+    value = None if first["type"] == "missing" or field in sensitive else first["input"]
     reason = said(field, value, message, _REMEDIES.get(first["type"], _REMEDY))
     others = sorted({str(each["loc"][0]) for each in found[1:] if each["loc"]} - {field})
     return Problem(field, reason + (f" Also wrong: {', '.join(others)}." if others else ""))

@@ -22,13 +22,18 @@ from fraud.domain.event import (
     TransactionBase,
     field_kinds,
     from_us,
+    sensitive_fields,
     to_us,
 )
 from fraud.domain.fraud_type import FraudType
+from fraud.security.masking import holds_card_number
 from orchestration.sources.certainty import surely_accepted
 from orchestration.sources.coercion import Column, Mask, coerce
 from orchestration.sources.constraints import constraints
 from orchestration.sources.reasons import Problem, problem_of, said
+
+MANY_DIGITS = r"\d(\D{0,3}\d){12}"
+"""What no card number is without; most columns are done with it in one look."""
 
 QUARANTINE_COLUMNS = ("row_number", "field", "reason", "raw")
 
@@ -97,6 +102,7 @@ class _Door:
         self.fraud_type = fraud_type
         self.batch = batch
         self.model: type[TransactionBase] = fraud_type.transaction
+        self.sensitive = sensitive_fields(self.model)
         self.constraints = constraints(self.model)
         absent = pd.Series(None, batch.index, dtype=object)
         self.columns: dict[str, Column] = {
@@ -118,10 +124,21 @@ class _Door:
             try:
                 accepted = self.model.model_validate(body)
             except ValidationError as error:
-                problems[place] = problem_of(error)
+                problems[place] = problem_of(error, self.sensitive)
             else:
                 self._keep(place, accepted)
+        self._refuse_card_numbers(problems)
         return problems
+
+    def _refuse_card_numbers(self, problems: dict[int, Problem]) -> None:
+        for name, column in self.columns.items():
+            if not isinstance(column.values, np.ndarray):
+                may_hold = pc.match_substring_regex(column.values, MANY_DIGITS)
+                for place in np.flatnonzero(pc.fill_null(may_hold, False)).tolist():
+                    if holds_card_number(column.values[place].as_py()):
+                        what, remedy = "holds a card number", "Leave it out of the file, or send "
+                        reason = said(name, None, what, remedy + "a token of it.")
+                        problems.setdefault(place, Problem(name, reason))
 
     def _body(self, place: int) -> dict[str, Any]:
         body: dict[str, Any] = {}

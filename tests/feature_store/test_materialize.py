@@ -17,6 +17,7 @@ from fraud.types.credit_card import CREDIT_CARD
 from orchestration.appending import append
 from orchestration.sources.simulated import card_payments
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
+from tests.protection import a_protection
 
 DAYS = 6
 FIRST = dt.date(2026, 3, 1)
@@ -49,7 +50,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         compromised_customers_share=0.05,  # so that a few days hold a few labels
     )
     now = dt.datetime.combine(FIRST + dt.timedelta(days=DAYS), dt.time(), dt.UTC)
-    append(card_payments(world), CREDIT_CARD, lake, lambda source, rows: None, now)
+    append(card_payments(world), CREDIT_CARD, lake, lambda source, rows: None, now, a_protection())
     return lake
 
 

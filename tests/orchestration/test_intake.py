@@ -38,7 +38,9 @@ from orchestration.sources.batch import Batch
 from orchestration.sources.simulated import card_payments
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
 from tests.bentos.scoring.worlds import a_request, a_scorer
+from tests.protection import a_protection
 
+KEYS = a_protection()
 NOW = dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
 DAYS = [dt.date(2026, 3, 5), dt.date(2026, 3, 6)]
 BODY: dict[str, Any] = {
@@ -101,7 +103,7 @@ def test_equal_rows_are_dropped_and_contradictions_refused(lake: Lake) -> None:
         [row("a", observed_at="2026-03-05T12:00:00Z"), row("b", user_id="v"), row("d")],
     )
     refused = Refused()
-    report = append(GivenSource(*pieces), CREDIT_CARD, lake, refused, NOW)
+    report = append(GivenSource(*pieces), CREDIT_CARD, lake, refused, NOW, KEYS)
     assert sorted(lake.events(CREDIT_CARD)["transaction_id"]) == ["a", "b", "d"]
     assert (report.rows_in, report.rows_accepted, report.rows_duplicate) == (8, 3, 2)
     assert (report.rows_quarantined, report.rows_lost) == (3, 0)
@@ -113,9 +115,9 @@ def test_equal_rows_are_dropped_and_contradictions_refused(lake: Lake) -> None:
 
 def test_a_second_ingest_finds_only_duplicates(lake: Lake) -> None:
     source = GivenSource([row("a"), row("b")], labels=[("a", 1, "2026-03-06", "analyst")] * 2)
-    first = append(source, CREDIT_CARD, lake, Refused(), NOW)
+    first = append(source, CREDIT_CARD, lake, Refused(), NOW, KEYS)
     before = lake.events(CREDIT_CARD)
-    second = append(source, CREDIT_CARD, lake, Refused(), NOW)
+    second = append(source, CREDIT_CARD, lake, Refused(), NOW, KEYS)
     assert (first.rows_accepted, first.labels, first.labels_duplicate) == (2, 1, 1)
     assert (second.rows_accepted, second.rows_duplicate) == (0, 2)
     assert (second.labels, second.labels_duplicate, second.labels_lost) == (0, 2, 0)
@@ -130,12 +132,15 @@ def test_replacing_days_leaves_other_days_alone_and_can_be_repeated(lake: Lake) 
         lake,
         Refused(),
         NOW,
+        KEYS,
     )
-    append(GivenSource([row("stale")]), CREDIT_CARD, lake, Refused(), NOW)
+    append(GivenSource([row("stale")]), CREDIT_CARD, lake, Refused(), NOW, KEYS)
     rows = [row("a"), row("old", amount=2.0), row("far", timestamp="2026-03-08T10:00:00Z")]
     for _ in range(2):
         refused = Refused()
-        report = replace_transactions(GivenSource(rows), CREDIT_CARD, lake, refused, NOW, DAYS)
+        report = replace_transactions(
+            GivenSource(rows), CREDIT_CARD, lake, refused, NOW, DAYS, KEYS
+        )
         assert (report.rows_in, report.rows_accepted, report.rows_lost) == (2, 1, 0)
         assert "old" in refused.rows[0][2], "an id used on a day that is not replaced"
     assert lake.events(CREDIT_CARD)["transaction_id"].tolist() == ["old", "a"]
@@ -168,7 +173,7 @@ def test_what_the_service_decided_comes_first_and_keeps_its_numbers(
     )
     refused = Refused()
     for _ in range(2):
-        report = replace_transactions(source, CREDIT_CARD, lake, refused, NOW, DAYS, events)
+        report = replace_transactions(source, CREDIT_CARD, lake, refused, NOW, DAYS, KEYS, events)
         assert (report.rows_served, report.rows_accepted, report.rows_duplicate) == (2, 1, 1)
         assert report.rows_lost == 0
     assert "another amount_minor" in refused.rows[0][2]
@@ -290,20 +295,22 @@ def test_nothing_is_ever_lost(lake: Lake, tmp_path: Path) -> None:
     pieces = [rows[a:b] for a, b in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
     source = GivenSource(*pieces)
     refused = Refused()
-    report = append(source, CREDIT_CARD, lake, refused, NOW)
+    report = append(source, CREDIT_CARD, lake, refused, NOW, KEYS)
     assert report.rows_in == len(rows)
     assert report.rows_lost == 0
     assert report.rows_quarantined == len(refused.rows) > 0
     assert report.rows_accepted == len(lake.events(CREDIT_CARD))
     again = Lake(str(tmp_path / "again"))
-    replaced = replace_transactions(GivenSource(rows), CREDIT_CARD, again, Refused(), NOW, DAYS)
+    replaced = replace_transactions(
+        GivenSource(rows), CREDIT_CARD, again, Refused(), NOW, DAYS, KEYS
+    )
     assert replaced.rows_lost == 0
 
 
 def test_refused_rows_are_kept_in_the_ledger(lake: Lake, ledger_url: str) -> None:
-    keep = into_ledger(ledger_url, CREDIT_CARD, "run-1")
+    keep = into_ledger(ledger_url, CREDIT_CARD, "run-1", KEYS)
     bad = row("c", amount=float("inf"), user_id="a\0b")
-    append(GivenSource([row("a"), bad]), CREDIT_CARD, lake, keep, NOW)
+    append(GivenSource([row("a"), bad]), CREDIT_CARD, lake, keep, NOW, KEYS)
     with transaction(ledger_url) as cursor:
         cursor.execute("SELECT fraud_type, source, row_number, raw, reason FROM quarantine")
         ((fraud_type, source, number, raw, reason),) = cursor.fetchall()

@@ -14,6 +14,7 @@ from orchestration.appending import append
 from orchestration.frames import FrameInfo, FrameStore
 from orchestration.sources.simulated import card_payments
 from orchestration.sources.simulator.credit_card import CreditCardSimulation
+from tests.protection import a_protection
 
 WORLD = CreditCardSimulation(
     start=dt.date(2026, 3, 1),
@@ -53,7 +54,7 @@ def part(events: pd.DataFrame, labels: pd.DataFrame, until: dt.datetime, lake: L
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     lake = Lake(str(tmp_path_factory.mktemp("whole")))
-    append(card_payments(WORLD), CREDIT_CARD, lake, lambda source, rows: None, NOW)
+    append(card_payments(WORLD), CREDIT_CARD, lake, lambda source, rows: None, NOW, a_protection())
     return lake
 
 

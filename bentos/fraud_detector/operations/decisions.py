@@ -30,6 +30,7 @@ from fraud.ledger.archive import (
 )
 from fraud.ledger.models import feature_names
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection
 from fraud.types.registry import fraud_types
 
 router = APIRouter(route_class=StrictRoute, tags=["decisions"])
@@ -152,7 +153,7 @@ async def show_decision(
     def work(at: Work) -> DecisionShown:
         found = decision_by_id(at.cursor, known)
         at.record("decision.read", "decision", known)
-        return _shown(at.cursor, found)
+        return _shown(at.cursor, found, asked.desk.protection)
 
     return await asked.run(work)
 
@@ -166,7 +167,7 @@ async def show_decision_of(
     def work(at: Work) -> DecisionShown:
         found = decision_of(at.cursor, transaction_id)
         at.record("decision.read", "decision", found.summary.decision_id)
-        return _shown(at.cursor, found)
+        return _shown(at.cursor, found, asked.desk.protection)
 
     return await asked.run(work)
 
@@ -198,15 +199,16 @@ def _summary(found: DecisionSummary) -> dict[str, Any]:
     }
 
 
-def _shown(cursor: Cursor, found: ArchivedDecision) -> DecisionShown:
+def _shown(cursor: Cursor, found: ArchivedDecision, protection: FieldProtection) -> DecisionShown:
+    event = protection.revealed(found.event, found.sealed)
     values = np.frombuffer(found.feature_values, dtype="<f8").tolist()
     names = _feature_names(cursor, found, len(values))
     return DecisionShown(
         **_summary(found.summary),
-        event_time=shown_time(found.event_time_us),
+        event_time=shown_time(event.event_time_us),
         observed_at=shown_time(found.observed_at_us),
         seq=found.seq,
-        fields=dict(found.fields),
+        fields=dict(event.fields),
         features=[
             FeatureShown(name=name, value=value) for name, value in zip(names, values, strict=True)
         ],

@@ -13,6 +13,7 @@ from fraud.domain.errors import ContractError
 from fraud.ledger.audit import AuditEntry, append
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection
 
 T = TypeVar("T")
 
@@ -63,9 +64,17 @@ class OperationsDesk:
         url: address of the ledger.
         lookout: knows the audit chain of this process, and its role.
         now_us: the time now, microseconds UTC.
+        protection: of what is sensitive.
     """
 
-    def __init__(self, url: str, lookout: Lookout, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        url: str,
+        lookout: Lookout,
+        now_us: Callable[[], int],
+        protection: FieldProtection,
+    ) -> None:
+        self.protection = protection
         self._url = url
         self._lookout = lookout
         self.now_us = now_us

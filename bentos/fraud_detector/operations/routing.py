@@ -9,7 +9,11 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from bentos.fraud_detector.guard import CALL, Call
-from bentos.fraud_detector.intake import DEFAULT_FRAUD_TYPE, parse_object
+from bentos.fraud_detector.intake import (
+    DEFAULT_FRAUD_TYPE,
+    parse_object,
+    refuse_card_numbers,
+)
 from bentos.fraud_detector.operations.desk import OperationsDesk, Work
 from fraud.domain.errors import InvalidField, NotFound
 from fraud.domain.event import EPOCH
@@ -32,7 +36,7 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             call: Call = request.scope[CALL]
             if self.body_field is not None:
-                parse_object(call.body)
+                refuse_card_numbers(parse_object(call.body))
             return await handle(request)
 
         return strict

@@ -164,7 +164,7 @@ async def try_out(
             rules_version=0,
             lists_version=latest.get((asked.fraud_type, "lists"), 0),
         )
-        past = latest_decisions(at.cursor, asked.fraud_type, last)
+        past = latest_decisions(at.cursor, asked.fraud_type, last, asked.desk.protection)
         found = backtest(asked.kind, rule, ruleset.lists, past)
         at.record("rule.backtest", "rule", f"{code}/{version}", last=last, hits=found.hits)
         return _backtest(found)

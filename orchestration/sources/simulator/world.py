@@ -285,9 +285,14 @@ def texts_where(mask: Bools, texts: Column) -> npt.NDArray[np.object_]:
 def names(kind: str, codes: Ints, width: int = 6) -> npt.NDArray[np.object_]:
     """Names such as `USER_000042` of codes; codes may repeat, and few differ."""
     distinct, inverse = np.unique(codes, return_inverse=True)
-    return np.array([f"{kind}_{code:0{width}d}" for code in distinct.tolist()], dtype=object)[
-        inverse
-    ]
+    found = [f"{kind}_{_digits(code, width)}" for code in distinct.tolist()]
+    return np.array(found, dtype=object)[inverse]
+
+
+def _digits(code: int, width: int) -> str:
+    """Long numbers in two parts: one of them might be taken for that of a card."""
+    high, low = divmod(code, 10**9)
+    return f"{high}X{low:09d}" if high >= 1000 else f"{code:0{width}d}"
 
 
 def networks(codes: Ints) -> npt.NDArray[np.object_]:

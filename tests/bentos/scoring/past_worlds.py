@@ -21,6 +21,7 @@ from bentos.scoring.scorer import Scorer, ScoreRequest
 from bentos.scoring.signing import new_signing_keys
 from feature_store.lake import Lake
 from feature_store.materialize import materialize
+from feature_store.pseudonyms import hidden_frame
 from fraud.domain.decision import Decision
 from fraud.domain.deployment import CANARY, CHAMPION, Deployment, Stage
 from fraud.domain.errors import LedgerUnavailable
@@ -40,6 +41,7 @@ from tests.bentos.scoring.builders import a_graph, a_manifest
 from tests.bentos.scoring.worlds import Clock, OneModel, a_request
 from tests.feature_store.lakes import an_adversarial_lake
 from tests.feature_store.worlds import START
+from tests.protection import a_protection
 
 KIND = CREDIT_CARD.name
 WHO = "tester"
@@ -82,7 +84,7 @@ class Past:
 
     @property
     def archive(self) -> Archive:
-        return Archive(self.pool, self.lake, self.folder / "bundles", PUBLIC)
+        return Archive(self.pool, self.lake, self.folder / "bundles", PUBLIC, a_protection())
 
     def promote(self, version: str, steepness: float, **changes: object) -> Bundle:
         """A new champion."""
@@ -139,8 +141,7 @@ class Past:
         """Decide on so many events, in batches of three; they happened `late_us` ago."""
         decisions: list[Decision] = []
         with self._chain("scorer") as chain:
-            champions = OneModel(self.model, self.challenger)
-            scorer = Scorer(self.pool, champions, self.clock, chain, LedgerRulesets(self.pool))
+            scorer = self._scorer(chain, LedgerRulesets(self.pool))
             while len(decisions) < count:
                 self.clock.now_us += step_us
                 batch = [self._request(late_us) for _ in range(min(3, count - len(decisions)))]
@@ -149,15 +150,19 @@ class Past:
 
     def score_without_ledger(self, count: int) -> None:
         """Decide while the ledger is away; it is told afterwards."""
-        journal = Journal(self.folder / "journal", 10**6)
+        journal = Journal(self.folder / "journal", 10**6, a_protection().keys)
         rulesets = LedgerRulesets(self.pool)
         fallback = Fallback({KIND: CREDIT_CARD}, rulesets, journal, self.clock)
         fallback.answer([self._request(0) for _ in range(count)], LedgerUnavailable("away"))
         with self._chain("recovery") as chain:
-            scorer = Scorer(self.pool, OneModel(self.model), self.clock, chain, rulesets)
+            scorer = self._scorer(chain, rulesets)
             entries = journal.first(count)
             assert reconcile(scorer, entries)["written"] == count
         journal.remove(each.transaction_id for each in entries)
+
+    def _scorer(self, chain: str, rulesets: LedgerRulesets) -> Scorer:
+        model = OneModel(self.model, self.challenger)
+        return Scorer(self.pool, model, self.clock, chain, a_protection(), rulesets)
 
     def _request(self, late_us: int) -> ScoreRequest:
         self.scored += 1
@@ -179,6 +184,7 @@ class Past:
         materialize(CREDIT_CARD, events, labels, self.pool, progress)
 
     def give_lake(self, events: pd.DataFrame, labels: pd.DataFrame) -> None:
+        events = hidden_frame(CREDIT_CARD, events, a_protection())
         self.lake.append(CREDIT_CARD, "events", events)
         self.lake.append(CREDIT_CARD, "labels", labels)
 

@@ -22,6 +22,7 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.builders import a_graph, a_manifest
 from tests.bentos.scoring.worlds import Clock, OneModel, a_request
+from tests.protection import a_protection
 
 PRIVATE, PUBLIC = new_signing_keys()
 EAGER = Thresholds(review=1e-8, block=2e-8, critical=1.0)
@@ -69,7 +70,7 @@ def score(
     holder = connect(pool.url)
     try:
         chain = claim_chain(holder, "challenge-test")
-        scorer = Scorer(pool, OneModel(champion, challenger), Clock(), chain)
+        scorer = Scorer(pool, OneModel(champion, challenger), Clock(), chain, a_protection())
         return scorer.score(requests)  # type: ignore[return-value]
     finally:
         holder.close()

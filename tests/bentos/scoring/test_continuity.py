@@ -29,6 +29,7 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.test_scorer import assert_ledger_equals_offline
 from tests.bentos.scoring.worlds import Clock, OneModel, a_model, a_request, a_scorer
+from tests.protection import a_protection
 
 NOWHERE = "postgresql://nobody@/nothing?host=/nonexistent"
 
@@ -46,7 +47,7 @@ class World:
 
     def __post_init__(self) -> None:
         nowhere = ConnectionPool(NOWHERE, size=1)
-        self.gone = Scorer(nowhere, OneModel(None), Clock(), "no-chain")
+        self.gone = Scorer(nowhere, OneModel(None), Clock(), "no-chain", a_protection())
         self.breaker = CircuitBreaker(1.0, clock_s=lambda: self.breaker_s)
         self.scorer = ContinuousScorer(self.own, self.fallback, self.journal, self.breaker)
         self.outcomes: dict[str, int] = {}
@@ -78,7 +79,7 @@ def model(tmp_path: Path) -> ScoringModel:
 @pytest.fixture
 def world(new_ledger: Callable[[], str], tmp_path: Path, model: ScoringModel) -> Iterator[World]:
     pool, clock = ConnectionPool(new_ledger(), size=4), Clock()
-    journal = Journal(tmp_path / "journal", 1_000_000)
+    journal = Journal(tmp_path / "journal", 1_000_000, a_protection().keys)
     fallback = Fallback({"credit_card": CREDIT_CARD}, BuiltInRulesets(), journal, clock)
     with a_scorer(pool, model, clock) as scorer:
         yield World(pool, scorer, journal, fallback)
@@ -203,7 +204,8 @@ def test_a_type_that_refuses_is_refused_and_nothing_is_kept(world: World) -> Non
 
 
 def test_a_journal_that_takes_no_more_refuses_but_repeats(world: World, tmp_path: Path) -> None:
-    world.journal = Journal(tmp_path / "small", 2_000)  # one entry is about 1,200 bytes
+    # One entry is about 1,700 bytes.
+    world.journal = Journal(tmp_path / "small", 2_000, a_protection().keys)
     fallback = Fallback({"credit_card": CREDIT_CARD}, BuiltInRulesets(), world.journal, Clock())
     world.scorer = ContinuousScorer(world.own, fallback, world.journal, world.breaker)
     world.is_away = True

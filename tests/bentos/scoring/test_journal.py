@@ -14,8 +14,10 @@ from fraud.domain.decision import Decision, Reason
 from fraud.domain.errors import ContractError, JournalUnavailable
 from fraud.domain.rules import RiskLevel
 from tests.bentos.scoring.worlds import a_request
+from tests.protection import a_protection
 
 PLENTY = 1_000_000
+KEYS = a_protection().keys
 
 
 def an_entry(transaction_id: str | None = None) -> JournalEntry:
@@ -40,6 +42,10 @@ def an_entry(transaction_id: str | None = None) -> JournalEntry:
     )
 
 
+def a_journal(folder: Path, max_bytes: int) -> Journal:
+    return Journal(folder, max_bytes, KEYS)
+
+
 def append(journal: Journal, *entries: JournalEntry) -> None:
     with journal.held():
         journal.append(entries)
@@ -62,33 +68,40 @@ def largest_file(size: int) -> Iterator[None]:
 
 def test_a_line_holds_all_of_an_entry() -> None:
     entry = an_entry()
-    line = encode(entry)
+    line = encode(entry, KEYS)
     assert line.count(b"\n") == 1
-    assert decode(line) == entry
+    assert decode(line, KEYS) == entry
 
 
 @pytest.mark.parametrize("damage", [b"\xff", b"", b"{}", b"null", b"[1]"])
 def test_a_damaged_line_is_recognised(damage: bytes) -> None:
-    line = encode(an_entry())
+    line = encode(an_entry(), KEYS)
     with pytest.raises(ContractError):
-        decode(damage if len(damage) != 1 else line[:120] + damage + line[121:])
-    with pytest.raises(ContractError, match="checksum"):
-        decode(line.replace(b'"credit_card"', b'"credit_cord"'))
+        decode(damage if len(damage) != 1 else line[:120] + damage + line[121:], KEYS)
+    with pytest.raises(ContractError, match="altered"):
+        decode(line[:-9] + b"A" + line[-8:], KEYS)
+
+
+def test_a_line_shows_nothing_of_what_was_asked() -> None:
+    line = encode(an_entry("TXN_SECRET"), KEYS)
+    assert b"TXN_SECRET" not in line
+    assert b"credit_card" not in line
+    assert line.startswith(KEYS.newest.encode() + b":")
 
 
 def test_what_one_worker_appends_another_finds(tmp_path: Path) -> None:
-    mine, yours = Journal(tmp_path, PLENTY), Journal(tmp_path, PLENTY)
+    mine, yours = a_journal(tmp_path, PLENTY), a_journal(tmp_path, PLENTY)
     one, two = an_entry(), an_entry()
     append(mine, one)
     assert yours.find([one.transaction_id, "never seen"]) == {one.transaction_id: one}
     append(yours, two)
     assert mine.first(9) == [one, two]
     assert mine.first(9, {one.transaction_id}) == [two]
-    assert Journal(tmp_path, PLENTY).first(9) == [one, two]  # one that starts now
+    assert a_journal(tmp_path, PLENTY).first(9) == [one, two]  # one that starts now
 
 
 def test_the_file_goes_with_its_last_decision_and_a_new_one_is_seen(tmp_path: Path) -> None:
-    mine, yours = Journal(tmp_path, PLENTY), Journal(tmp_path, PLENTY)
+    mine, yours = a_journal(tmp_path, PLENTY), a_journal(tmp_path, PLENTY)
     one, two = an_entry("ONE"), an_entry("TWO")
     append(mine, one)
     yours.look()
@@ -101,47 +114,49 @@ def test_the_file_goes_with_its_last_decision_and_a_new_one_is_seen(tmp_path: Pa
 
 def test_a_line_that_was_cut_off_is_cut_away(tmp_path: Path) -> None:
     one, two = an_entry(), an_entry()
-    append(Journal(tmp_path, PLENTY), one)
+    append(a_journal(tmp_path, PLENTY), one)
     with the_file(tmp_path).open("ab") as file:
-        file.write(encode(an_entry())[:-1])
-    journal = Journal(tmp_path, PLENTY)
+        file.write(encode(an_entry(), KEYS)[:-1])
+    journal = a_journal(tmp_path, PLENTY)
     append(journal, two)
-    assert Journal(tmp_path, PLENTY).first(9) == [one, two]
+    assert a_journal(tmp_path, PLENTY).first(9) == [one, two]
 
 
 def test_a_file_that_was_only_begun_is_begun_again(tmp_path: Path) -> None:
     the_file(tmp_path).write_bytes(b'{"journal"')
     one = an_entry()
-    append(Journal(tmp_path, PLENTY), one)
-    assert Journal(tmp_path, PLENTY).first(9) == [one]
+    append(a_journal(tmp_path, PLENTY), one)
+    assert a_journal(tmp_path, PLENTY).first(9) == [one]
 
 
 def test_a_damaged_line_takes_no_other_with_it_and_is_set_aside(tmp_path: Path) -> None:
     one, bad, two = an_entry("ONE"), an_entry("BAD"), an_entry("TWO")
-    append(Journal(tmp_path, PLENTY), one, bad, two)
+    append(a_journal(tmp_path, PLENTY), one, bad, two)
     file = the_file(tmp_path)
-    file.write_bytes(file.read_bytes().replace(b"decision of BAD", b"decision of BUD"))
-    journal = Journal(tmp_path, PLENTY)
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2][:200] + lines[2][210:]
+    file.write_bytes(b"".join(lines))
+    journal = a_journal(tmp_path, PLENTY)
     assert journal.first(9) == [one, two]
     journal.remove(["ONE", "TWO"])
     assert not file.exists()
     [aside] = tmp_path.glob("damaged-*.jsonl")
-    assert b"decision of BUD" in aside.read_bytes()
+    assert lines[2] in aside.read_bytes()
 
 
 def test_a_full_journal_takes_nothing_and_keeps_what_it_has(tmp_path: Path) -> None:
     one = an_entry()
-    journal = Journal(tmp_path, len(encode(one)) * 2)
+    journal = a_journal(tmp_path, len(encode(one, KEYS)) * 2)
     append(journal, one)
     with pytest.raises(JournalUnavailable, match="has reached"):
         append(journal, an_entry())
     assert journal.problem
-    assert Journal(tmp_path, PLENTY).first(9) == [one]
+    assert a_journal(tmp_path, PLENTY).first(9) == [one]
 
 
 def test_a_full_disk_leaves_no_half_of_a_batch(tmp_path: Path) -> None:
     one, two = an_entry(), an_entry()
-    journal = Journal(tmp_path, PLENTY)
+    journal = a_journal(tmp_path, PLENTY)
     append(journal, one)
     size = the_file(tmp_path).stat().st_size
     with largest_file(size + 100), pytest.raises(JournalUnavailable, match="cannot be used"):
@@ -149,11 +164,11 @@ def test_a_full_disk_leaves_no_half_of_a_batch(tmp_path: Path) -> None:
     assert the_file(tmp_path).stat().st_size == size
     append(journal, two)
     assert not journal.problem
-    assert Journal(tmp_path, PLENTY).first(9) == [one, two]
+    assert a_journal(tmp_path, PLENTY).first(9) == [one, two]
 
 
 def test_a_disk_that_was_freed_is_noticed_without_a_decision(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, PLENTY)
+    journal = a_journal(tmp_path, PLENTY)
     with largest_file(10), pytest.raises(JournalUnavailable):
         append(journal, an_entry())
     with largest_file(10), pytest.raises(JournalUnavailable):
@@ -165,16 +180,16 @@ def test_a_disk_that_was_freed_is_noticed_without_a_decision(tmp_path: Path) -> 
 
 
 def test_a_full_disk_before_the_first_decision(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, PLENTY)
+    journal = a_journal(tmp_path, PLENTY)
     with largest_file(10), pytest.raises(JournalUnavailable):
         append(journal, an_entry())
     one = an_entry()
     append(journal, one)
-    assert Journal(tmp_path, PLENTY).first(9) == [one]
+    assert a_journal(tmp_path, PLENTY).first(9) == [one]
 
 
 def test_only_one_worker_has_the_turn(tmp_path: Path) -> None:
-    mine, yours = Journal(tmp_path, PLENTY), Journal(tmp_path, PLENTY)
+    mine, yours = a_journal(tmp_path, PLENTY), a_journal(tmp_path, PLENTY)
     append(mine, an_entry())
     with mine.turn() as is_mine, yours.turn() as is_yours:
         assert (is_mine, is_yours) == (True, False)
@@ -184,7 +199,7 @@ def test_only_one_worker_has_the_turn(tmp_path: Path) -> None:
 
 def test_the_answer_of_a_reply_is_what_was_kept(tmp_path: Path) -> None:
     entry = an_entry()
-    append(Journal(tmp_path, PLENTY), entry)
-    [kept] = Journal(tmp_path, PLENTY).first(1)
+    append(a_journal(tmp_path, PLENTY), entry)
+    [kept] = a_journal(tmp_path, PLENTY).first(1)
     assert kept.decision == entry.decision
     assert kept.decision != replace(entry.decision, fraud_probability=0.3)

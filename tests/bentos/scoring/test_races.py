@@ -24,6 +24,7 @@ from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.worlds import Clock, OneModel, a_request
 from tests.feature_store.oracle import Known, Log, Oracle, Seen
 from tests.feature_store.worlds import a_log
+from tests.protection import a_protection
 
 SIZE = 40
 
@@ -53,7 +54,7 @@ def work(
     holder = connect(pool.url)
     try:
         chain = claim_chain(holder, "races")
-        scorer = Scorer(pool, OneModel(None), clock, chain)
+        scorer = Scorer(pool, OneModel(None), clock, chain, a_protection())
         labeller = Labeller(pool, clock, chain)
         while requests or labels:
             size = rng.choice((1, 3, 20))
@@ -130,7 +131,7 @@ def test_whoever_wins_the_three_executions_agree(
 def test_a_chain_that_somebody_else_wrote_to_is_read_again(pool: ConnectionPool) -> None:
     holder = connect(pool.url)
     chain = claim_chain(holder, "shared-chain")
-    scorers = [Scorer(pool, OneModel(None), Clock(), chain) for _ in range(2)]
+    scorers = [Scorer(pool, OneModel(None), Clock(), chain, a_protection()) for _ in range(2)]
     for number in range(6):
         [answer] = scorers[number % 2].score([a_request(f"shared-{number}")])
         assert isinstance(answer, Decision)

@@ -19,6 +19,7 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.past_worlds import PUBLIC, Past, halves
 from tests.feature_store.worlds import DAY, HOUR
+from tests.protection import given_keys
 
 EVERY_REASON = {"thresholds": Thresholds(review=1e-6, block=0.9, critical=0.99)}
 """Nothing is LOW, so every decision has reasons."""
@@ -312,6 +313,7 @@ def fraud(past: Past, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[in
         "FRAUD_RUN_DIR": past.folder / "run",
         "FRAUD_LAKE_URL": past.folder / "lake",
         "FRAUD_BUNDLE_DIR": past.folder / "bundles",
+        **given_keys(past.folder),
         "FRAUD_VERIFY_KEY_FILE": key,
     }.items():
         monkeypatch.setenv(name, str(value))

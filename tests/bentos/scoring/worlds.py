@@ -20,6 +20,7 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.builders import a_graph, a_manifest
 from tests.feature_store.worlds import START, a_body
+from tests.protection import a_protection
 
 _numbers = count(1)
 
@@ -68,7 +69,7 @@ def a_scorer(
     try:
         chain = claim_chain(holder, "scorer-test")
         holder.commit()
-        yield Scorer(pool, OneModel(model), clock or Clock(), chain)
+        yield Scorer(pool, OneModel(model), clock or Clock(), chain, a_protection())
     finally:
         holder.close()
 

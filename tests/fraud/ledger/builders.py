@@ -67,6 +67,7 @@ def a_record(
     event = event or an_event()
     return DecisionRecord(
         event=event,
+        sealed=None,
         subject=subject,
         seq=next(_numbers),
         observed_at_us=NOON_US + 2,

@@ -8,11 +8,12 @@ import pytest
 
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.quarantine import ROWS_PER_STATEMENT, RefusedRow, quarantine_rows
+from tests.protection import a_protection
 
 
 def keep(pool: ConnectionPool, ingest_id: str, *rows: RefusedRow) -> int:
     with pool.transaction() as cursor:
-        return quarantine_rows(cursor, "credit_card", "cards.csv", ingest_id, rows)
+        return quarantine_rows(cursor, "credit_card", "cards.csv", ingest_id, rows, a_protection())
 
 
 def kept(pool: ConnectionPool, ingest_id: str) -> list[tuple[Any, ...]]:
