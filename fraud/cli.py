@@ -16,6 +16,7 @@ from fraud.failure import FAILED, clear_errors
 from fraud.relay_commands import relay_app
 from fraud.security.masking import install_masking
 from fraud.settings import load_settings
+from fraud.stream_commands import kafka, stream_app
 from fraud.token_commands import keys_app, token_app
 
 app = typer.Typer(
@@ -40,8 +41,10 @@ for name, group in (
     ("relay", relay_app),
     ("stripe", stripe_app),
     ("ach", ach_app),
+    ("stream", stream_app),
 ):
     app.add_typer(group, name=name)
+app.command("kafka")(kafka)
 
 DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
 FraudTypeOption = Annotated[str, typer.Option("--fraud-type", help="Name of a fraud type.")]

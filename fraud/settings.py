@@ -97,6 +97,14 @@ class Settings(BaseSettings):
         mongodb_username: who logs in, where the URL does not say.
         mongodb_password_file: file with the password.
         webhooks_file: YAML with the receivers of webhooks, see docs/relay.md.
+        kafka_group: consumer group of the stream workers.
+        kafka_topics: topics they read, separated by commas; `topic=fraud_type` where a topic
+            carries one type and its messages do not say which.
+        kafka_dlq_topic: where messages go that can never be decided.
+        kafka_instance: name of this worker among those of its group, if it keeps one across
+            restarts: it then gets its partitions back without a rebalance.
+        stream_max_batch: messages in one scoring transaction, at most.
+        stream_metrics_port: where a stream worker shows its metrics; 0 for nowhere.
     """
 
     model_config = SettingsConfigDict(
@@ -168,6 +176,12 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = None
     kafka_certificate_file: Path | None = None
     kafka_key_file: Path | None = None
+    kafka_group: str = Field(default="fraud-detector", min_length=1)
+    kafka_topics: str = Field(default="transactions", min_length=1)
+    kafka_dlq_topic: str = Field(default="transactions.dlq", min_length=1)
+    kafka_instance: str = ""
+    stream_max_batch: Annotated[int, Field(ge=1, le=1000)] = 500
+    stream_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9109
 
     relay_sinks: str = ""
     relay_metrics_port: Port = 9108

@@ -22,8 +22,10 @@ from bentos.scoring.continuity import (
 from bentos.scoring.journal import Journal
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.reconciliation import Recovery
+from bentos.scoring.scorer import ScoreRequest
 from feature_store.batch import type_layout, warm_up
-from fraud.domain.errors import UnavailableError
+from fraud.domain.decision import Decision
+from fraud.domain.errors import FraudError, UnavailableError
 from fraud.ledger.audit import AuditEntry
 from fraud.ledger.audit_anchors import anchor_file
 from fraud.ledger.embedded import ledger_url
@@ -92,7 +94,7 @@ class ScoringEngine:
             if can_wait
             else Fallback(fraud_types(), self.rulesets, self.journal, clock_us)
         )
-        self.scorer = ContinuousScorer(self._own_scorer, fallback, self.journal, self.breaker)
+        self._scorer = ContinuousScorer(self._own_scorer, fallback, self.journal, self.breaker)
         self._recovery = Recovery(
             self._recovery_scorer, self.journal, self.breaker, self._on_recovery_step
         )
@@ -124,6 +126,10 @@ class ScoringEngine:
     def is_alive(self) -> bool:
         """Whether the threads that do the work still run."""
         return self.watch.is_alive and self._recovery.is_alive
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
+        """Decide on every request, whatever is away; see `ContinuousScorer.score`."""
+        return self._scorer.score(requests)
 
     def record(self, entries: Sequence[AuditEntry]) -> None:
         """Keep audit records of refusals; for the thread that uses the scorer.

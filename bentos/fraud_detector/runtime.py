@@ -76,7 +76,7 @@ class Runtime:
             self.engine.url, self.engine.lookout, clock_us, self.protection
         )
         self.collector: Collector[ScoreRequest, Decision, Sequence[AuditEntry]] = Collector(
-            self.engine.scorer.score, self._record, limits, metrics.batched
+            self.engine.score, self._record, limits, metrics.batched
         )
         self.ledger_metrics = LedgerMetrics(
             self.engine.url,
