@@ -96,7 +96,8 @@ class StreamScorer:
             for number, answer in zip(requests, answers, strict=True)
         }
         self._bury(batch, outcomes)
-        self._count(batch, outcomes)
+        amounts = {n: each.event.amount_minor for n, each in requests.items()}
+        self._count(batch, outcomes, amounts)
         return [
             outcome if isinstance(outcome, UnavailableError) else None
             for outcome in (outcomes[number] for number in range(len(batch)))
@@ -160,7 +161,10 @@ class StreamScorer:
                 outcomes[number] = UnavailableError("The DLQ has not acknowledged a letter.")
 
     def _count(
-        self, batch: Sequence[Incoming], outcomes: Mapping[int, Decision | FraudError]
+        self,
+        batch: Sequence[Incoming],
+        outcomes: Mapping[int, Decision | FraudError],
+        amounts: Mapping[int, int],
     ) -> None:
         counts: Counter[tuple[str, str]] = Counter()
         now_us = self._clock_us()
@@ -174,7 +178,7 @@ class StreamScorer:
                 age_s = max(0.0, (now_us - message.sent_us) / 1e6)
                 self._stream_metrics.age.labels(topic).observe(age_s)
             if isinstance(outcome, Decision):
-                self._metrics.decided(outcome)
+                self._metrics.decided(outcome, amounts[number])
                 counts[topic, "repeated" if outcome.is_replayed else "decided"] += 1
             else:
                 counts[topic, "dead"] += 1

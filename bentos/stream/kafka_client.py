@@ -44,20 +44,34 @@ def client_config(settings: Settings) -> dict[str, str | int]:
     return config | {name: str(path) for name, path in files.items() if path is not None}
 
 
-def make_topics(config: Mapping[str, str | int], names: Iterable[str]) -> None:
-    """Make topics that are missing, with as many partitions and replicas as the cluster's default.
+def make_topics(
+    config: Mapping[str, str | int],
+    names: Iterable[str],
+    *,
+    partitions: int = -1,
+    replicas: int = -1,
+) -> list[str]:
+    """Make topics that are missing; returns those that were.
+
+    Args:
+        config: how to connect.
+        names: of the topics.
+        partitions: of each; -1 for the cluster's default.
+        replicas: copies of each partition; likewise.
 
     Raises:
         confluent_kafka.KafkaException: the cluster does not answer, or does not let us.
     """
     admin = AdminClient(dict(config))
     there = admin.list_topics(timeout=ANSWER_S).topics
-    missing = [NewTopic(name, -1, -1) for name in names if name not in there]
+    missing = [name for name in names if name not in there]
     if not missing:
-        return
-    for made in admin.create_topics(missing, request_timeout=ANSWER_S).values():
+        return []
+    new = [NewTopic(name, partitions, replicas) for name in missing]
+    for made in admin.create_topics(new, request_timeout=ANSWER_S).values():
         try:
             made.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    return missing

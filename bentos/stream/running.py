@@ -29,6 +29,7 @@ SESSION_MS = 15_000
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ASK_AGAIN_S = 2.0
+MOST_MISSES = 3
 
 log = logging.getLogger("fraud.stream")
 
@@ -129,18 +130,25 @@ def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> No
 
 
 def _wait_for_topics(settings: Settings, wanted: list[str], over: threading.Event) -> None:
-    """Return when Kafka answers and has the topics."""
-    said = ""
+    """Return when Kafka answers and has the topics; new ones take a moment to be known to all.
+
+    Raises:
+        SettingsError: it answers, and has them not.
+    """
+    said, missed = "", 0
     while not over.is_set():
         try:
             check_topics(settings, wanted)
+            return
         except UnavailableError as error:
             if str(error) != said:
                 log.warning("%s", error)
             said = str(error)
-            over.wait(ASK_AGAIN_S)
-        else:
-            return
+        except SettingsError:
+            missed += 1
+            if missed == MOST_MISSES:
+                raise
+        over.wait(ASK_AGAIN_S)
 
 
 def _show_metrics(settings: Settings) -> None:

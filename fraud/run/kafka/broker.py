@@ -174,7 +174,8 @@ def _cluster_id(folder: Path) -> str:
     if kept.is_file():
         lines = dict(line.split("=", 1) for line in kept.read_text().splitlines() if "=" in line)
         return lines["cluster.id"]
-    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # Not all of urlsafe_b64encode's letters: a leading dash would be an option of Kafka's tools.
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
 
 
 def _tail(log: Path) -> str:
