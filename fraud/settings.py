@@ -13,17 +13,18 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from fraud.domain.errors import SettingsError
 from fraud.security.secret_files import (
     MIN_SECRET_BYTES,
     generated_secret,
     generated_signing_key,
+    given_file,
     public_key,
 )
+from fraud.stream_settings import Port, StreamSettings
 
-Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
@@ -40,7 +41,7 @@ def _default_workers() -> int:
     return min(os.cpu_count() or 1, 8)
 
 
-class Settings(BaseSettings):
+class Settings(StreamSettings):
     """The configuration of one process; make it with `load_settings`.
 
     Attributes:
@@ -81,30 +82,6 @@ class Settings(BaseSettings):
         workers: processes of the scoring service.
         journal_max_bytes: size of the file of decisions that wait for the ledger, at most.
         history_days: days the simulator's history reaches back.
-        kafka_servers: bootstrap servers, host:port separated by commas.
-        kafka_security_protocol: how they are spoken to.
-        kafka_sasl_mechanism: how we log in, where the protocol begins with SASL.
-        kafka_username: the login's name.
-        kafka_password_file: file with its password.
-        kafka_ca_file: certificates (PEM) that the servers' are checked with; the system's
-            unless given.
-        kafka_certificate_file: our own certificate (PEM), where the servers ask for one.
-        kafka_key_file: its private key (PEM).
-        relay_sinks: where the relay delivers: some of kafka, mongodb and webhooks.
-        relay_retention_s: seconds a message stays in the outbox, at least.
-        mongodb_url: server or replica set, `mongodb://...`.
-        mongodb_database: the database our collections are in.
-        mongodb_username: who logs in, where the URL does not say.
-        mongodb_password_file: file with the password.
-        webhooks_file: YAML with the receivers of webhooks, see docs/relay.md.
-        kafka_group: consumer group of the stream workers.
-        kafka_topics: topics they read, separated by commas; `topic=fraud_type` where a topic
-            carries one type and its messages do not say which.
-        kafka_dlq_topic: where messages go that can never be decided.
-        kafka_instance: name of this worker among those of its group, if it keeps one across
-            restarts: it then gets its partitions back without a rebalance.
-        stream_max_batch: messages in one scoring transaction, at most.
-        stream_metrics_port: where a stream worker shows its metrics; 0 for nowhere.
     """
 
     model_config = SettingsConfigDict(
@@ -167,37 +144,11 @@ class Settings(BaseSettings):
     simulator_customers: Positive = 2000
     simulator_merchants: Positive = 4000
     simulator_seed: Annotated[int, Field(ge=0)] = 7
-
-    kafka_servers: str = Field(default="127.0.0.1:9092", min_length=1)
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_username: str = ""
-    kafka_password_file: Path | None = None
-    kafka_ca_file: Path | None = None
-    kafka_certificate_file: Path | None = None
-    kafka_key_file: Path | None = None
-    kafka_group: str = Field(default="fraud-detector", min_length=1)
-    kafka_topics: str = Field(default="transactions", min_length=1)
-    kafka_dlq_topic: str = Field(default="transactions.dlq", min_length=1)
-    kafka_instance: str = ""
-    stream_max_batch: Annotated[int, Field(ge=1, le=1000)] = 500
-    stream_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9109
-
-    relay_sinks: str = ""
-    relay_metrics_port: Port = 9108
-    relay_retention_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3600.0
-    mongodb_url: str = Field(default="mongodb://127.0.0.1:27017", min_length=1, repr=False)
-    mongodb_database: str = Field(default="fraud", min_length=1)
-    mongodb_username: str = ""
-    mongodb_password_file: Path | None = None
-    webhooks_file: Path | None = None
-
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator(
         *("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir"),
-        *("kafka_password_file", "kafka_ca_file", "kafka_certificate_file", "kafka_key_file"),
-        *("mongodb_password_file", "webhooks_file", "encryption_keys_dir", "look_up_key_file"),
+        *("encryption_keys_dir", "look_up_key_file"),
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -320,7 +271,7 @@ class Settings(BaseSettings):
             SettingsError: the key file given does not exist.
         """
         if self.signing_key_file is not None:
-            return _read(self.signing_key_file, "FRAUD_SIGNING_KEY_FILE")
+            return given_file(self.signing_key_file, "FRAUD_SIGNING_KEY_FILE")
         return generated_signing_key(self.secrets_dir)
 
     @cached_property
@@ -331,26 +282,8 @@ class Settings(BaseSettings):
             SettingsError: the key file given does not exist, or holds no such key.
         """
         if self.verify_key_file is not None:
-            return _read(self.verify_key_file, "FRAUD_VERIFY_KEY_FILE")
+            return given_file(self.verify_key_file, "FRAUD_VERIFY_KEY_FILE")
         return public_key(self.signing_key_pem, "the bundle signing key")
-
-    @property
-    def kafka_password(self) -> str:
-        """The password we log in to Kafka with; "" where there is none.
-
-        Raises:
-            SettingsError: its file cannot be read.
-        """
-        return _secret(self.kafka_password_file, "FRAUD_KAFKA_PASSWORD_FILE")
-
-    @property
-    def mongodb_password(self) -> str:
-        """The password we log in to MongoDB with; "" where there is none.
-
-        Raises:
-            SettingsError: its file cannot be read.
-        """
-        return _secret(self.mongodb_password_file, "FRAUD_MONGODB_PASSWORD_FILE")
 
     def replaced(self, **changes: Any) -> Self:
         """A checked copy with other values.
@@ -396,18 +329,3 @@ def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
     is_local = parts.hostname in ("127.0.0.1", "::1", "localhost")
     return parts.scheme == "https" or (parts.scheme == "http" and is_local)
-
-
-def _read(path: Path, variable: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"{variable} names {str(path)!r}, which cannot be read: {error.strerror}.",
-            remedy="Give the path of a file this process may read.",
-        ) from None
-
-
-def _secret(path: Path | None, variable: str) -> str:
-    """The only line of a file, "" where none was named."""
-    return "" if path is None else _read(path, variable).decode().strip()

@@ -122,3 +122,27 @@ def read_private(path: Path) -> bytes:
         raise SettingsError(
             f"{path} cannot be read: {error.strerror}.", remedy="Check its owner and mode."
         ) from None
+
+
+def given_file(path: Path, variable: str) -> bytes:
+    """What a file holds that a variable of the environment names.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{variable} names {str(path)!r}, which cannot be read: {error.strerror}.",
+            remedy="Give the path of a file this process may read.",
+        ) from None
+
+
+def given_secret(path: Path | None, variable: str) -> str:
+    """The only line of a file that a variable names, "" where none was named.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    return "" if path is None else given_file(path, variable).decode().strip()
