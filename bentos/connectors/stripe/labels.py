@@ -19,6 +19,9 @@ import stripe
 
 from fraud.domain.label import Label, LabelSource
 
+LONGEST_ID = 50
+"""Characters of a transaction_id: a payment with a longer one was never decided."""
+
 Node = Mapping[str, Any]
 Finding = tuple[bool, LabelSource] | None
 
@@ -33,7 +36,7 @@ def label_of(event: stripe.Event) -> Label | None:
     content: Node = event.data.object.to_dict()
     finding = read(content) if read else None
     payment = content.get("payment_intent")
-    if finding is None or not isinstance(payment, str):
+    if finding is None or not isinstance(payment, str) or len(payment) > LONGEST_ID:
         return None
     is_fraud, source = finding
     reported_s = event.created if event.type in _ENDS else content["created"]

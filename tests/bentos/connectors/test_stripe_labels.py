@@ -47,6 +47,7 @@ def test_news_that_are_labels(
         ("charge.dispute.closed", {"reason": "duplicate", "status": "won"}),
         ("charge.dispute.updated", {}),
         ("charge.dispute.created", {"payment_intent": None}),  # a charge without an intent
+        ("charge.dispute.created", {"payment_intent": "pi_" + "x" * 48}),  # no transaction_id
         ("review.closed", {"closed_reason": "refunded"}),
         ("refund.created", {"reason": "requested_by_customer"}),
         ("payment_intent.created", {}),

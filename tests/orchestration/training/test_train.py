@@ -11,6 +11,7 @@ from bentos.scoring.bundle import Bundle, read_bundle
 from bentos.scoring.model import ScoringModel
 from bentos.scoring.signing import new_signing_keys
 from fraud.domain.errors import ContractError
+from fraud.domain.policy import Thresholds
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.training.candidates import CANDIDATES
 from orchestration.training.export import ParityReport
@@ -48,6 +49,14 @@ def bundle_of(candidate: TrainedCandidate, split: Split) -> Bundle:
         candidate, split, CREDIT_CARD, trained_at=TRAINED_AT, git_commit="", mlflow_run_id=""
     )
     return Bundle(manifest, candidate.onnx_bytes, "")
+
+
+def test_a_types_own_thresholds_count_instead_of_chosen_ones(split: Split) -> None:
+    mine = Thresholds(review=0.31, block=0.71, critical=0.96)
+    kind = dataclasses.replace(CREDIT_CARD, thresholds=mine)
+    [simplest, *_] = CANDIDATES
+    assert train_candidate(simplest, split, kind).thresholds == mine
+    assert train_candidate(simplest, split, CREDIT_CARD).thresholds != mine
 
 
 def test_every_candidate_learns_and_keeps_parity(trained: list[TrainedCandidate]) -> None:
