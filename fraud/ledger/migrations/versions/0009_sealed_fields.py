@@ -1,7 +1,5 @@
 """Sensitive fields: encrypted for their row, and pseudonyms of them among the others.
 
-Rows from before keep their fields in the clear until `fraud keys rotate` has seen them.
-
 Revision ID: 0009
 Revises: 0008
 """
