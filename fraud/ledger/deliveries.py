@@ -9,9 +9,8 @@ wait for each other the later one is never seen without the earlier, so each key
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
@@ -89,25 +88,35 @@ class Batch:
 
 
 _PROGRESS = """
-SELECT s.delivered::text, coalesce(s.target, pg_current_snapshot())::text,
-    CASE WHEN s.target IS NOT NULL THEN s.last_id ELSE (
-        SELECT min(id) - 1 FROM outbox
-        WHERE xid >= pg_snapshot_xmin(s.delivered)
-            AND NOT pg_visible_in_snapshot(xid, s.delivered)
-    ) END
-FROM outbox_sinks s WHERE s.sink = %s
+SELECT delivered::text, target::text, last_id, pg_current_snapshot()::text
+FROM outbox_sinks WHERE sink = %s
 """
 
-_NEXT = """
-SELECT id, topic, key, payload::text, created_at, NULL, NULL, NULL FROM outbox
+_COLUMNS = "id, topic, key, payload::text, created_at"
+
+_FRESH = """
+FROM outbox
+WHERE xid >= pg_snapshot_xmin(%(delivered)s::pg_snapshot)
+    AND NOT pg_visible_in_snapshot(xid, %(delivered)s::pg_snapshot)
+    AND pg_visible_in_snapshot(xid, %(target)s::pg_snapshot)
+"""
+
+_FEW = f"""
+SELECT * FROM (SELECT {_COLUMNS} {_FRESH} ORDER BY xid LIMIT %(limit)s) AS fresh ORDER BY id
+"""
+"""By the index on xid, however many rows were delivered and are still there."""
+
+_FIRST_ID = f"SELECT min(id) {_FRESH}"
+
+_NEXT = f"""
+SELECT {_COLUMNS} FROM outbox
 WHERE id > %(last_id)s AND pg_visible_in_snapshot(xid, %(target)s::pg_snapshot)
     AND NOT pg_visible_in_snapshot(xid, %(delivered)s::pg_snapshot)
 ORDER BY id LIMIT %(limit)s
 """
+"""By the primary key, so that a large target is not sorted again for every batch."""
 
-_BY_ID = """
-SELECT id, topic, key, payload::text, created_at FROM outbox WHERE id = ANY(%(ids)s)
-"""
+_BY_ID = f"SELECT {_COLUMNS} FROM outbox WHERE id = ANY(%(ids)s)"
 
 _WITH_TRANSACTIONS = """
 WITH next AS MATERIALIZED ({messages})
@@ -175,17 +184,18 @@ def next_batch(
         limit: most messages.
         with_transactions: whether messages carry the transactions they are about.
     """
-    delivered, target, last_id = _progress(cursor, sink)
-    if last_id is None:
-        return None
-    cursor.execute(
-        _WITH_TRANSACTIONS.format(messages=_NEXT) if with_transactions else _NEXT,
-        {"delivered": delivered, "target": target, "last_id": last_id, "limit": limit},
-    )
-    found = [_message(row) for row in cursor.fetchall()]
+    delivered, target, last_id, now = _progress(cursor, sink)
+    span: dict[str, object] = {"delivered": delivered, "target": target or now}
+    if target is None:
+        found = _messages(cursor, _FEW, span | {"limit": limit + 1}, with_transactions)
+        if len(found) <= limit:
+            return Batch(found, Progress(now, None, 0)) if found else None
+        cursor.execute(_FIRST_ID, span)
+        last_id = cursor.fetchall()[0][0] - 1
+    found = _messages(cursor, _NEXT, span | {"last_id": last_id, "limit": limit}, with_transactions)
     if len(found) < limit:
-        return Batch(found, Progress(target, None, 0))
-    return Batch(found, Progress(delivered, target, found[-1].outbox_id))
+        return Batch(found, Progress(target or now, None, 0))
+    return Batch(found, Progress(delivered, target or now, found[-1].outbox_id))
 
 
 def note_progress(cursor: Cursor, sink: str, after: Progress) -> None:
@@ -218,24 +228,40 @@ def clear_failure(cursor: Cursor, sink: str) -> None:
 
 def messages_by_id(cursor: Cursor, outbox_ids: Sequence[int]) -> list[Message]:
     """Messages with what they are about, by number."""
-    cursor.execute(_WITH_TRANSACTIONS.format(messages=_BY_ID), {"ids": list(outbox_ids)})
-    return [_message(row) for row in cursor.fetchall()]
+    return _messages(cursor, _BY_ID, {"ids": list(outbox_ids)}, with_transactions=True)
 
 
-def _progress(cursor: Cursor, sink: str) -> tuple[str, str, int | None]:
-    """What a sink has, what it gets next, and after which number; None where that is nothing."""
+def _progress(cursor: Cursor, sink: str) -> tuple[str, str | None, int, str]:
+    """What a sink has, what it is getting and how far, and the snapshot of now."""
     cursor.execute(_PROGRESS, (sink,))
     rows = cursor.fetchall()
     if not rows:
         raise NotFound(
             f"The ledger knows no sink {sink!r} any more.", remedy="Start its relay again."
         )
-    delivered, target, last_id = rows[0]
-    return delivered, target, last_id
+    delivered, target, last_id, now = rows[0]
+    return delivered, target, last_id, now
 
 
-def _message(row: Sequence[Any]) -> Message:
-    outbox_id, topic, key, payload, created_at, event_time, amount_minor, fields = row
+def _messages(
+    cursor: Cursor, query: str, values: Mapping[str, object], with_transactions: bool
+) -> list[Message]:
+    if with_transactions:
+        query = _WITH_TRANSACTIONS.format(messages=query)
+    cursor.execute(query, values)
+    return [_message(*row) for row in cursor.fetchall()]
+
+
+def _message(
+    outbox_id: int,
+    topic: str,
+    key: str,
+    payload: str,
+    created_at: dt.datetime,
+    event_time: dt.datetime | None = None,
+    amount_minor: int = 0,
+    fields: str = "",
+) -> Message:
     transaction = None
     if event_time is not None:
         transaction = StoredTransaction(event_time, amount_minor, fields)

@@ -44,7 +44,7 @@ SELECT s.sink, waiting.messages, first.created_at,
 FROM outbox_sinks s
     CROSS JOIN LATERAL (
         SELECT count(*) AS messages, min(id) AS first_id
-        FROM ({_WAITING} LIMIT {MOST_COUNTED}) AS counted
+        FROM ({_WAITING} ORDER BY o.xid LIMIT {MOST_COUNTED}) AS counted
     ) AS waiting
     LEFT JOIN outbox first ON first.id = waiting.first_id
 WHERE %(sink)s::text IS NULL OR s.sink = %(sink)s

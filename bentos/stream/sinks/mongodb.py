@@ -94,7 +94,7 @@ class MongoSink:
             wtimeoutms=TIMEOUT_MS,
             retryWrites=True,
             connect=False,
-            serverSelectionTimeoutMS=TIMEOUT_MS // 2,
+            serverSelectionTimeoutMS=TIMEOUT_MS // 5,
             connectTimeoutMS=TIMEOUT_MS // 2,
             socketTimeoutMS=3 * TIMEOUT_MS,
         )

@@ -150,59 +150,54 @@ class TestEverySink:
             wait_for(is_confirmed, "the confirmation")
             wait_for(lambda: sorted(place.erasures()) == ["erased-1", "erased-2"], "the erasure")
 
-    def test_a_relay_killed_again_and_again_loses_nothing(
+    def test_relays_killed_in_turn_lose_nothing(
         self, url: str, place: Place, tmp_path: Path
     ) -> None:
         users = [f"user-{number}" for number in range(3)]
         of_user: dict[str, list[str]] = {user: [] for user in users}
-        environment = {
-            **place.environment,
-            "DATABASE_URL": url,
-            "FRAUD_RUN_DIR": str(tmp_path / "run"),
-            "FRAUD_RELAY_METRICS_PORT": str(free_port()),
-        }
-        log = tmp_path / "log"
-        for kill in range(2):
-            relay = RelayProcess(environment, log)
-            for number, user in itertools.product(range(100), users):
-                of_user[user].append(f"{user}-{kill}-{number:02}")
-            for user in users:
-                decide(url, of_user[user][-100:], user)
-            before = 300 * kill
-            wait_for(lambda r=relay, n=before: r.check() and len(place.told()) > n, "a message")
-            relay.kill()
-        relay = RelayProcess(environment, log)
-        wait_for(lambda: relay.check() and log.read_text().count("this relay delivers") > 2, "it")
-        wait_for(lambda: relay.check() and len(ids_of(place.told())) == 600, "all messages")
-        for user in users:
-            assert_in_order(place.told(), of_user[user])
-        numbers = {each.transaction_id: each.message_id for each in place.told()}
-        assert {(each.transaction_id, each.message_id) for each in place.told()} == set(
-            numbers.items()
-        ), "a message that comes twice has the same id"
-        assert relay.end() == 0
+        logs = [tmp_path / f"log-{number}" for number in range(3)]
 
-    def test_of_two_relays_one_delivers_and_the_other_takes_over(
-        self, url: str, place: Place, tmp_path: Path
-    ) -> None:
-        relays = []
-        for number in range(2):
+        def start(number: int) -> RelayProcess:
             environment = {
                 **place.environment,
                 "DATABASE_URL": url,
                 "FRAUD_RUN_DIR": str(tmp_path / "run"),
                 "FRAUD_RELAY_METRICS_PORT": str(free_port()),
             }
-            relays.append(RelayProcess(environment, tmp_path / f"log-{number}"))
-            wait_for(lambda: status_of(url, place.name)[0] == 0, "a leader")
-        first, second = relays
-        decide(url, [f"a-{number}" for number in range(50)])
-        wait_for(lambda: first.check() and second.check() and len(place.told()) >= 50, "messages")
-        assert len(place.told()) == 50, "nothing is delivered twice"
+            return RelayProcess(environment, logs[number])
+
+        def decide_more(count: int) -> None:
+            for user in users:
+                known = len(of_user[user])
+                new = [f"{user}-{number:03}" for number in range(known, known + count)]
+                decide(url, new, user)
+                of_user[user] += new
+
+        def leads(number: int) -> bool:
+            return "this relay delivers" in logs[number].read_text()
+
+        first = start(0)
+        wait_for(lambda: first.check() and leads(0), "a leader")
+        second = start(1)
+        decide_more(10)
+        wait_for(lambda: first.check() and len(place.told()) >= 30, "messages")
+        assert not leads(1)
+        assert len(place.told()) == 30, "nothing is delivered twice"
+        decide_more(90)
+        wait_for(lambda: first.check() and len(place.told()) > 30, "one more message")
         first.kill()
-        decide(url, [f"b-{number}" for number in range(50)])
-        wait_for(lambda: second.check() and len(ids_of(place.told())) == 100, "the other")
-        assert second.end() == 0
+        decide_more(100)
+        wait_for(lambda: second.check() and leads(1), "the other one")
+        second.kill()
+        third = start(2)
+        wait_for(lambda: third.check() and len(ids_of(place.told())) == 600, "all messages")
+        for user in users:
+            assert_in_order(place.told(), of_user[user])
+        assert len({(each.transaction_id, each.message_id) for each in place.told()}) == 600, (
+            "a message that comes twice has the same id"
+        )
+        wait_for(lambda: status_of(url, place.name) == (0, 0, None), "the last note")
+        assert third.end() == 0
 
 
 def test_a_dead_sink_holds_up_no_other(url: str, stop: threading.Event, tmp_path: Path) -> None:
