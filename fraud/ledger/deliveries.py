@@ -26,12 +26,14 @@ class StoredTransaction:
     Attributes:
         event_time: when it happened, UTC.
         amount_minor: value at risk in minor units.
-        fields: the fraud type's own fields, a JSON object; what is encrypted stays so.
+        fields: the fraud type's own fields, a JSON object, with pseudonyms for what is sensitive.
+        sealed: what is sensitive of them, encrypted; None where nothing is.
     """
 
     event_time: dt.datetime
     amount_minor: int
     fields: str
+    sealed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ _BY_ID = f"SELECT {_COLUMNS} FROM outbox WHERE id = ANY(%(ids)s)"
 _WITH_TRANSACTIONS = """
 WITH next AS MATERIALIZED ({messages})
 SELECT n.id, n.topic, n.key, n.payload, n.created_at, t.event_time, t.amount_minor,
-    t.fields::text
+    t.fields::text, t.sealed
 FROM next n
     LEFT JOIN transactions t
         ON t.transaction_id = (n.payload::jsonb ->> 'transaction_id') COLLATE "C"
@@ -261,8 +263,9 @@ def _message(
     event_time: dt.datetime | None = None,
     amount_minor: int = 0,
     fields: str = "",
+    sealed: str | None = None,
 ) -> Message:
     transaction = None
     if event_time is not None:
-        transaction = StoredTransaction(event_time, amount_minor, fields)
+        transaction = StoredTransaction(event_time, amount_minor, fields, sealed)
     return Message(outbox_id, topic, key, payload, created_at, transaction)

@@ -184,6 +184,8 @@ def document(message: Message, transaction: StoredTransaction) -> Document:
     decision = orjson.loads(message.payload)
     fields: Document = orjson.loads(transaction.fields)
     user_id = fields.get("user_id")
+    if transaction.sealed is not None:
+        fields["sealed"] = transaction.sealed
     return fields | {
         "transaction_id": decision["transaction_id"],
         "timestamp": transaction.event_time,

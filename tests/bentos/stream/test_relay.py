@@ -1,5 +1,6 @@
 """What every sink owes: each message once or more, in order, whatever dies meanwhile."""
 
+import dataclasses
 import datetime as dt
 import itertools
 import threading
@@ -11,11 +12,16 @@ import pytest
 
 from bentos.stream.sinks.mongodb import MongoSink
 from fraud.ledger.dead_letters import dead_letters, retry
+from fraud.ledger.decisions import insert_decisions
 from fraud.ledger.outbox import announce_erasure, deliveries_of
 from fraud.ledger.pool import transaction
 from fraud.ledger.sinks import sink_statuses
+from fraud.run.mongod import Mongod
+from fraud.security.encryption import field_protection
+from fraud.settings import load_settings
 from tests.bentos.stream.builders import RelayProcess, decide, relaying, wait_for
 from tests.bentos.stream.places import KafkaPlace, MongoPlace, Place, Told, WebhookPlace
+from tests.fraud.ledger.builders import a_record, an_event
 from tests.fraud.run.free_ports import free_port
 
 NOW = dt.datetime(2026, 9, 22, 12, tzinfo=dt.UTC)
@@ -198,6 +204,26 @@ class TestEverySink:
         )
         wait_for(lambda: status_of(url, place.name) == (0, 0, None), "the last note")
         assert third.end() == 0
+
+
+def test_what_is_encrypted_stays_encrypted(
+    url: str, stop: threading.Event, mongod: Mongod, tmp_path: Path
+) -> None:
+    protection = field_protection(load_settings(run_dir=tmp_path))
+    applicant = {"device_id": "fingerprint-4711", "email_domain": "example.com"}
+    event = an_event(fraud_type="account_opening", fields=applicant)
+    record = dataclasses.replace(
+        a_record(protection.hidden(event)), sealed=protection.sealed(event)
+    )
+    with transaction(url) as cursor:
+        insert_decisions(cursor, [record])
+    place = MongoPlace(mongod, f"relay_{next(_databases)}")
+    with relaying(url, place.sink(stop), stop=stop):
+        [document] = wait_for(lambda: list(place.transactions.find({})), "the document")
+    assert "fingerprint-4711" not in str(document)
+    assert document["device_id"] == protection.hidden(event).fields["device_id"]
+    assert protection.revealed(protection.hidden(event), document["sealed"]) == event
+    place.close()
 
 
 def test_a_dead_sink_holds_up_no_other(url: str, stop: threading.Event, tmp_path: Path) -> None:
