@@ -15,7 +15,7 @@ from tenacity.wait import wait_random_exponential
 
 from bentos.stream.relay_metrics import RelayMetrics
 from bentos.stream.sink import Sink
-from fraud.domain.errors import FraudError, SinkUnavailable
+from fraud.domain.errors import FraudError, describe
 from fraud.ledger.dead_letters import bury, due_letters, forget_erased, remove_letters
 from fraud.ledger.deliveries import (
     Message,
@@ -81,7 +81,9 @@ class SinkRelay:
                     connection.close()
             except (FraudError, psycopg2.Error) as error:
                 log.warning("%s: %s", self._sink.name, error)
-                self._stop.wait(LEDGER_PAUSE_S)
+            except Exception:  # whatever it is, other sinks and later tries must not suffer
+                log.exception("%s: unexpected", self._sink.name)
+            self._stop.wait(LEDGER_PAUSE_S)
         self._sink.close()
 
     def _lead_and_deliver(self, connection: Connection) -> None:
@@ -143,19 +145,24 @@ class SinkRelay:
         """Do something with the sink until it succeeds, with growing pauses and notes of failure.
 
         Raises:
-            SinkUnavailable: it did not succeed before the process ends.
+            Exception: what the sink raised last, when the process ends before it succeeds.
             psycopg2.Error: the session ended meanwhile, and with it the lead.
         """
 
         def note(state: RetryCallState) -> None:
-            failure = str(state.outcome.exception()) if state.outcome else ""
-            log.warning("%s: try %d failed: %s", self._sink.name, state.attempt_number, failure)
+            error = state.outcome.exception() if state.outcome else None
+            failure = "" if error is None else str(describe(error)["message"])
+            is_known = isinstance(error, FraudError)
+            log.warning(
+                *("%s: try %d failed: %s", self._sink.name, state.attempt_number, failure),
+                exc_info=None if is_known else error,
+            )
             self._retries.inc()
             with connection.cursor() as cursor:
                 note_failure(cursor, self._sink.name, failure)
 
         retrying = Retrying(
-            retry=retry_if_exception_type(SinkUnavailable),
+            retry=retry_if_exception_type(),
             wait=wait_random_exponential(multiplier=0.2, max=LONGEST_RETRY_S),
             stop=stop_when_event_set(self._stop),
             sleep=sleep_using_event(self._stop),

@@ -118,8 +118,8 @@ class MongoSink:
         for message in messages:
             try:
                 latest |= {each.transaction_id: each for each in _writes(message)}
-            except ValueError as error:
-                refusals.append(Refusal(message, str(error)))
+            except (KeyError, TypeError, ValueError) as error:
+                refusals.append(Refusal(message, f"{type(error).__name__}: {error}"))
         refused, known = self._write(list(latest.values()), _Write.first)
         refused_later, _ = self._write(known, _Write.again)
         return refusals + refused + refused_later
@@ -212,6 +212,8 @@ def _writes(message: Message) -> Iterator[_Write]:
 
     Raises:
         ValueError: it cannot be written.
+        KeyError: it lacks something.
+        TypeError: something in it is of another kind than it should be.
     """
     if message.topic == ERASURES_TOPIC:
         for each in orjson.loads(message.payload)["transaction_ids"]:

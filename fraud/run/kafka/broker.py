@@ -5,26 +5,22 @@ shows what a failover does to clients, and is no way to run a cluster in earnest
 """
 
 import os
-import shutil
 import socket
 import subprocess
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from fraud.domain.errors import FraudError, SettingsError
-from fraud.run.child import Child
+from fraud.domain.errors import SettingsError
 from fraud.run.kafka.fetching import program
+from fraud.run.own_server import START_TIMEOUT_S, OwnServer
 
-START_TIMEOUT_S = 90.0
-POLL_S = 0.1
 HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC")
 """The broker's memory is the page cache; G1's threads would take the scorer's cores."""
 
 
-class Broker:
+class Broker(OwnServer):
     """One broker; it listens on `host` alone, without encryption or passwords.
 
     Args:
@@ -48,17 +44,14 @@ class Broker:
         joins: "Broker | None" = None,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        self.address = f"{host}:{port}"
-        self.log = folder / "kafka.log"
+        super().__init__("Kafka", f"{host}:{port}", folder, folder / "kafka.log")
         self.cluster_id: str = joins.cluster_id if joins else _cluster_id(folder)
-        self._folder = folder
         self._host, self._port = host, port
         self._controller = joins.controller if joins else f"{host}:{controller_port}"
         self._number = 1 if joins is None else 2
         self._is_controller = joins is None
         self._classpath = classpath
         self._properties = dict(properties or {})
-        self._child: Child | None = None
 
     @property
     def controller(self) -> str:
@@ -77,39 +70,7 @@ class Broker:
         settings.write_text("".join(lines))
         if not (self._folder / "data" / "meta.properties").exists():
             self._format(settings)
-        self._child = Child(
-            self._java("kafka.Kafka", str(settings)), os.environ, self._folder, self.log
-        )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._listens():
-            if not self._child.is_running() or time.monotonic() > deadline:
-                self.kill()
-                raise FraudError(
-                    f"Kafka did not start at {self.address}: {_tail(self.log)}",
-                    remedy=f"See {self.log}.",
-                )
-            time.sleep(POLL_S)
-
-    def stop(self) -> None:
-        """End it in order; nothing happens if it does not run."""
-        if self._child is not None:
-            self._child.stop()
-            self._child = None
-
-    def kill(self) -> None:
-        """End it as a loss of power would."""
-        if self._child is not None:
-            self._child.kill()
-            self._child = None
-
-    def wait(self) -> int:
-        """The exit code, once it has ended by itself."""
-        return 0 if self._child is None else self._child.wait()
-
-    def discard(self) -> None:
-        """End it and remove all it kept."""
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._launch(self._java("kafka.Kafka", str(settings)), os.environ, self._listens)
 
     def _settings(self) -> dict[str, str]:
         clients = f"PLAINTEXT://{self.address}"
@@ -176,7 +137,3 @@ def _cluster_id(folder: Path) -> str:
         return lines["cluster.id"]
     # Not all of urlsafe_b64encode's letters: a leading dash would be an option of Kafka's tools.
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace").strip()[-800:] if log.exists() else "no log"

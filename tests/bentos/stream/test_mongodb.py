@@ -1,5 +1,6 @@
 """The collection of the integration guide: its validator, its indexes, and what is written."""
 
+import dataclasses
 import datetime as dt
 import json
 import threading
@@ -207,6 +208,12 @@ def test_a_decision_whose_transaction_is_gone_is_refused(sink: MongoSink) -> Non
     message = Message(1, RESULTS_TOPIC, "user-1", "{}", NOON)
     [refusal] = sink.deliver([message])
     assert "no longer" in refusal.reason
+
+
+def test_a_message_of_another_shape_is_refused(sink: MongoSink) -> None:
+    strange = dataclasses.replace(a_message(1, "tx-1"), payload='{"transaction_id": "tx-1"}')
+    [refusal] = sink.deliver([strange, a_message(2, "tx-2")])
+    assert (refusal.message.outbox_id, refusal.reason) == (1, "KeyError: 'fraud_type'")
 
 
 def test_a_server_that_is_away_says_so_without_its_password() -> None:

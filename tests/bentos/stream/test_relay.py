@@ -240,6 +240,20 @@ def test_a_dead_sink_holds_up_no_other(url: str, stop: threading.Event, tmp_path
     there.close()
 
 
+def test_an_error_nobody_thought_of_shows_and_passes(
+    url: str, stop: threading.Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = WebhookPlace(tmp_path)
+    monkeypatch.setattr("bentos.stream.sinks.webhooks.TYPES", {})
+    decide(url, ["tx-1"])
+    with relaying(url, place.sink(stop), stop=stop):
+        wait_for(lambda: "KeyError" in (status_of(url, place.name)[2] or ""), "the failure")
+        monkeypatch.undo()
+        wait_for(lambda: status_of(url, place.name) == (0, 0, None), "a calm sink")
+    assert [each.transaction_id for each in place.told()] == ["tx-1"]
+    place.close()
+
+
 def test_the_outbox_is_emptied_and_the_lag_measured(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
