@@ -17,7 +17,7 @@ CLIENTS = clients/generate.py clients/java_models.py clients/python/fraud_client
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
 
-.PHONY: help setup run token test check parity chaos clients lock bench-features bench-materialize bench-serving bench-quality clean
+.PHONY: help setup run token test check parity chaos clients lock bench-features bench-materialize bench-serving bench-quality bench-drift boards clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,7 @@ check: setup ## lint, format, types, import rules, docs, alerts and layout, in u
 	$(BIN)/lint-imports
 	$(BIN)/fraud features docs --check
 	@dashboards/check.sh
+	$(BIN)/python -m dashboards.grafana.build --check
 	$(BIN)/pytest -q tests/test_layout.py
 
 parity: setup ## stream, rebuild offline, compare bit by bit; N= events, SEED=, OUT= a file
@@ -102,6 +103,12 @@ bench-serving: setup ## time the service under load; N= requests, SEED=, OUT= a 
 
 bench-quality: setup ## score the four-fold protocol; DATA= transactions, OUT= scores, one JSON line last
 	@$(BIN)/python -m benchmarks.quality
+
+bench-drift: setup ## time drift reports; N= rows, SEEDS= worlds, SEED= the first, one JSON line last
+	@$(BIN)/python -W ignore -m benchmarks.drift
+
+boards: setup ## build Grafana's boards again from dashboards/grafana/panels.py
+	@$(BIN)/python -m dashboards.grafana.build
 
 clean: ## remove .venv, .run and every cache
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

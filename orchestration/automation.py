@@ -1,4 +1,4 @@
-"""What runs when: the whole loop, daily ingest, monthly retraining, weekly review."""
+"""What runs when: the whole loop, daily ingest, monthly retraining, weekly review, reports."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -10,17 +10,24 @@ from fraud.domain.fraud_type import FraudType
 from orchestration.assets.naming import (
     DRIFT_REPORT,
     LABELS,
+    LIVE_QUALITY_ASSET,
     ONLINE_STATE,
+    PATTERNS_ASSET,
     PERFORMANCE_REVIEW,
     TRAINING_FRAME,
     TRANSACTIONS,
     asset_key,
 )
+from orchestration.assets.platform import AUDIT_CHECK_KEY, CAPACITY_KEY, COMPLIANCE_KEY
 
 INGEST_AT = "30 0 * * *"
 RETRAIN_AT = "0 3 1 * *"
 REVIEW_AT = "0 6 * * 1"
-"""Cron expressions, UTC: after midnight, on the first of the month, on Monday."""
+AUDIT_CHECK_AT = "0 4 * * *"
+CAPACITY_AT = "0 7 * * 1"
+COMPLIANCE_AT = "0 8 1 1,4,7,10 *"
+"""Cron expressions, UTC: after midnight, on the first of the month, on Monday, each night, on
+Monday, on the first day of a quarter."""
 
 
 def pipeline_job_name(fraud_type: FraudType) -> str:
@@ -37,9 +44,11 @@ def jobs(fraud_type: FraudType) -> dict[str, UnresolvedAssetJobDefinition]:
     daily = dg.AssetSelection.assets(
         *(asset_key(fraud_type, name) for name in (TRANSACTIONS, LABELS))
     )
-    review = dg.AssetSelection.assets(
-        *(asset_key(fraud_type, name) for name in (DRIFT_REPORT, PERFORMANCE_REVIEW))
-    )
+    live = (DRIFT_REPORT, LIVE_QUALITY_ASSET)
+    reviewed = (*live, PATTERNS_ASSET, PERFORMANCE_REVIEW)
+    review = dg.AssetSelection.assets(*(asset_key(fraud_type, name) for name in reviewed))
+    monitoring = dg.AssetSelection.assets(*(asset_key(fraud_type, name) for name in live))
+    quality = dg.AssetSelection.assets(asset_key(fraud_type, LIVE_QUALITY_ASSET))
     frame = dg.AssetSelection.assets(asset_key(fraud_type, TRAINING_FRAME))
     state = dg.AssetSelection.assets(asset_key(fraud_type, ONLINE_STATE))
     executor = dg.in_process_executor
@@ -69,10 +78,44 @@ def jobs(fraud_type: FraudType) -> dict[str, UnresolvedAssetJobDefinition]:
         "review": dg.define_asset_job(
             f"{fraud_type.name}_weekly_review",
             frame | review,
-            description=f"{title}: has the world moved, and is the champion still good?",
+            description=f"{title}: has the world moved, is the champion still good, and what "
+            "does it miss?",
+            executor_def=executor,
+        ),
+        "monitoring": dg.define_asset_job(
+            f"{fraud_type.name}_monitoring",
+            monitoring,
+            description=f"{title}: drift of what is served, and live quality.",
+            executor_def=executor,
+        ),
+        "live_quality": dg.define_asset_job(
+            f"{fraud_type.name}_live_quality",
+            quality,
+            description=f"{title}: how decisions turned out whose labels matured.",
             executor_def=executor,
         ),
     }
+
+
+def platform_schedules() -> Sequence[dg.ScheduleDefinition]:
+    """What runs for all fraud types together, with its jobs."""
+    return tuple(
+        dg.ScheduleDefinition(
+            name=f"{key.path[-1]}_schedule",
+            job=dg.define_asset_job(
+                f"platform_{key.path[-1]}",
+                dg.AssetSelection.assets(*also, key),
+                executor_def=dg.in_process_executor,
+            ),
+            cron_schedule=at,
+            description=description,
+        )
+        for key, also, at, description in (
+            (AUDIT_CHECK_KEY, (), AUDIT_CHECK_AT, "Every night."),
+            (CAPACITY_KEY, (), CAPACITY_AT, "Every Monday."),
+            (COMPLIANCE_KEY, (AUDIT_CHECK_KEY,), COMPLIANCE_AT, "Every quarter."),
+        )
+    )
 
 
 def schedules(

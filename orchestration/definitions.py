@@ -15,10 +15,13 @@ from orchestration.assets.evaluate import champion_asset
 from orchestration.assets.features import online_state_asset, training_frame_asset
 from orchestration.assets.ingest import transactions_asset
 from orchestration.assets.labels import labels_asset
+from orchestration.assets.live_quality import live_quality_asset
 from orchestration.assets.monitor import drift_report_asset
+from orchestration.assets.patterns import fraud_patterns_asset
+from orchestration.assets.platform import audit_check, capacity_report, compliance_report
 from orchestration.assets.review import performance_review_asset
 from orchestration.assets.train import candidate_assets
-from orchestration.automation import jobs, schedules
+from orchestration.automation import jobs, platform_schedules, schedules
 from orchestration.history import partitions_start
 from orchestration.partitions import daily_partitions
 from orchestration.resources import (
@@ -27,6 +30,7 @@ from orchestration.resources import (
     MlflowResource,
     SourceResource,
 )
+from orchestration.sensors import failure_sensor, sensors
 
 
 @dg.definitions
@@ -58,7 +62,13 @@ def build_definitions(
             type_definitions(fraud_type, settings, today)
             for fraud_type in (fraud_types() if types is None else types).values()
         ]
-    shared = dg.Definitions(resources=resources(settings), loggers=dict(loggers or {}))
+    shared = dg.Definitions(
+        assets=[audit_check, capacity_report, compliance_report],
+        schedules=list(platform_schedules()),
+        sensors=[failure_sensor()],
+        resources=resources(settings),
+        loggers=dict(loggers or {}),
+    )
     return dg.Definitions.merge(shared, *parts)
 
 
@@ -77,10 +87,13 @@ def type_definitions(fraud_type: FraudType, settings: Settings, today: dt.date) 
             deployed_bundle_asset(fraud_type),
             drift_report_asset(fraud_type),
             performance_review_asset(fraud_type),
+            live_quality_asset(fraud_type),
+            fraud_patterns_asset(fraud_type),
         ],
         asset_checks=[schema_check(fraud_type)],
         jobs=list(of_type.values()),
         schedules=list(schedules(fraud_type, of_type)),
+        sensors=list(sensors(fraud_type, of_type)),
     )
 
 

@@ -11,10 +11,13 @@ from bentos.scoring.model import ScoringModel
 from fraud.domain.aggregates import FirstTime, FraudTime, Lifetime
 from fraud.domain.fraud_type import FraudType
 from fraud.settings import Settings
-from orchestration.frames import FrameInfo
+from orchestration.frames import FrameStore
+from orchestration.live import Served
 
 CURRENT_DAYS = 7
 SCORE = "fraud_probability"
+LEAST_SERVED = 500
+"""Decisions that make a report about what was served."""
 
 
 def steady_features(fraud_type: FraudType) -> list[str]:
@@ -34,7 +37,14 @@ def steady_features(fraud_type: FraudType) -> list[str]:
 
 @dataclass(frozen=True)
 class DriftWindows:
-    """The two sides of a drift report, with scores."""
+    """The two sides of a drift report, with scores.
+
+    Attributes:
+        training: a sample of what the champion was taught.
+        current: what it sees now.
+        current_of: events that `current` was drawn from.
+        is_served: whether these are decisions that were served, or the log's last days.
+    """
 
     training: pd.DataFrame
     train_start: dt.datetime
@@ -42,29 +52,51 @@ class DriftWindows:
     current: pd.DataFrame
     current_start: dt.datetime
     current_end: dt.datetime
+    current_of: int
+    is_served: bool
 
 
 def drift_windows(
-    frame: pd.DataFrame, info: FrameInfo, model: ScoringModel, fraud_type: FraudType
+    reference: pd.DataFrame,
+    served: Served | None,
+    frames: FrameStore,
+    model: ScoringModel,
+    fraud_type: FraudType,
 ) -> DriftWindows:
-    """The days the model was trained on, and the last days of the frame."""
+    """What the model was taught against what it served.
+
+    Where too few decisions were served to compare, the last days of the log stand for them.
+    """
     trained = model.manifest.data_window.train
-    current_start = info.cutoff - dt.timedelta(days=CURRENT_DAYS)
-    moment = frame["event_time"]
-
-    def scored(start: dt.datetime, end: dt.datetime) -> pd.DataFrame:
-        rows = frame.loc[(moment >= start) & (moment < end), list(fraud_type.feature_names)]
-        scores = model.probabilities(rows.to_numpy(np.float64)) if len(rows) else np.empty(0)
-        return rows.assign(**{SCORE: scores})
-
+    if served is not None and served.of >= LEAST_SERVED:
+        current, start, end, of = served.rows, served.start, served.end, served.of
+    else:
+        current, start, end = _last_days(frames, fraud_type)
+        served, of = None, len(current)
     return DriftWindows(
-        training=scored(trained.start, trained.end),
+        training=_scored(reference, model),
         train_start=trained.start,
         train_end=trained.end,
-        current=scored(current_start, info.cutoff),
-        current_start=current_start,
-        current_end=info.cutoff,
+        current=_scored(current, model),
+        current_start=start,
+        current_end=end,
+        current_of=of,
+        is_served=served is not None,
     )
+
+
+def _last_days(
+    frames: FrameStore, fraud_type: FraudType
+) -> tuple[pd.DataFrame, dt.datetime, dt.datetime]:
+    frame, end = frames.frame(), frames.info().cutoff
+    start = end - dt.timedelta(days=CURRENT_DAYS)
+    moment = frame["event_time"]
+    return frame.loc[(moment >= start) & (moment < end), list(fraud_type.feature_names)], start, end
+
+
+def _scored(rows: pd.DataFrame, model: ScoringModel) -> pd.DataFrame:
+    scores = model.probabilities(rows.to_numpy(np.float64)) if len(rows) else np.empty(0)
+    return rows.assign(**{SCORE: scores})
 
 
 def report_folder(settings: Settings, fraud_type: FraudType, now: dt.datetime) -> Path:

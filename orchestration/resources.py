@@ -17,6 +17,7 @@ from fraud.security.encryption import FieldProtection, field_protection
 from fraud.settings import Settings
 from orchestration.frames import FrameStore
 from orchestration.history import history_start, holds_files
+from orchestration.reference import ReferenceStore
 from orchestration.sources.batch import Source
 from orchestration.sources.database import DatabaseSource
 from orchestration.sources.files import FileSource
@@ -38,6 +39,10 @@ class LakeResource(dg.ConfigurableResource[Lake]):
     def frames(self, fraud_type: FraudType) -> FrameStore:
         """The training frame of a fraud type."""
         return FrameStore(f"{self.url}/{fraud_type.name}/frame", fraud_type.schema_hash)
+
+    def references(self, fraud_type: FraudType) -> ReferenceStore:
+        """What the champions of a fraud type were taught."""
+        return ReferenceStore(f"{self.url}/{fraud_type.name}/references", fraud_type)
 
 
 class LedgerResource(dg.ConfigurableResource[ConnectionPool]):

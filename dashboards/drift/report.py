@@ -2,13 +2,15 @@
 
 Evidently compares each column's two distributions by a distance that does not grow with the
 number of rows: Wasserstein in standard deviations for numbers, Jensen-Shannon for codes and
-flags. Both windows are sampled with a fixed seed, and the report says how many rows it saw.
+flags. A column drifted if that distance reaches its threshold and the difference is more than
+chance (significance.py). Both windows are sampled with a fixed seed, and the report says how
+many rows it saw.
 """
 
 import datetime as dt
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
+from evidently.legacy.calculations.stattests import jensenshannon_stat_test as CODES
+from evidently.legacy.calculations.stattests import wasserstein_stat_test as NUMBERS
+from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
 from evidently.presets import DataDriftPreset
 
+from dashboards.drift.significance import FAMILY_ERROR, differing
 from fraud.domain.errors import ContractError
 
 SAMPLE_ROWS = 10_000
 SEED = 7
 THRESHOLD = 0.1
 """Distance from which a column counts as drifted, as Evidently's own defaults have it."""
+
+MINOR_THRESHOLD = 0.2
+"""The same for columns that matter little to the model; see `thresholds_by_importance`."""
+
+MAJOR_SHARE = 0.8
+"""Share of all importance that the columns held to the stricter threshold make up."""
 
 FEW_VALUES = 20
 """A column with at most so many distinct values is compared value by value."""
@@ -38,12 +51,19 @@ class Window:
         start: first moment of it.
         end: first moment after it.
         rows: the feature columns, and the score where there is one.
+        of: events that `rows` were drawn from; as many as there are rows if 0.
     """
 
     name: str
     start: dt.datetime
     end: dt.datetime
     rows: pd.DataFrame
+    of: int = 0
+
+    @property
+    def events(self) -> int:
+        """How many events the window holds."""
+        return self.of or len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,7 @@ class DriftSummary:
         reference_of: rows the reference sample was drawn from.
         current_of: rows the current sample was drawn from.
         distances: distance of every column.
+        thresholds: from which distance each counts as drifted.
         html: the report for people.
         json: the same for programs.
     """
@@ -71,6 +92,7 @@ class DriftSummary:
     reference_of: int
     current_of: int
     distances: dict[str, float]
+    thresholds: dict[str, float]
     html: Path
     json: Path
 
@@ -82,6 +104,7 @@ def write_drift_report(
     columns: Sequence[str],
     folder: Path,
     *,
+    thresholds: Mapping[str, float] | None = None,
     most_drifted: float = 0.5,
     sample_rows: int = SAMPLE_ROWS,
     seed: int = SEED,
@@ -94,6 +117,8 @@ def write_drift_report(
         current: what is looked at.
         columns: which columns to compare; all float64.
         folder: where the files go; made where missing.
+        thresholds: distance from which a column counts as drifted; `THRESHOLD` where it names
+            none.
         most_drifted: share of drifted columns from which the page speaks of dataset drift.
         sample_rows: most rows of each window that are looked at.
         seed: of the samples.
@@ -109,11 +134,16 @@ def write_drift_report(
                 remedy="Choose a window with events.",
             )
     before, after = (
-        _sample(window.rows[list(columns)], sample_rows, seed) for window in (reference, current)
+        sampled(window.rows[list(columns)], sample_rows, seed) for window in (reference, current)
     )
-    snapshot = _compared(before, after, most_drifted)
+    codes = _codes(before, after)
+    limits = {name: (thresholds or {}).get(name, THRESHOLD) for name in columns}
+    real = differing(before, after, codes)
+    snapshot = _compared(before, after, codes, limits, real, most_drifted)
     distances = _distances(snapshot.dict())
-    drifted = {name: value for name, value in distances.items() if value >= THRESHOLD}
+    drifted = {
+        name: value for name, value in distances.items() if value >= limits[name] and name in real
+    }
     folder.mkdir(parents=True, exist_ok=True)
     summary = DriftSummary(
         drifted=dict(sorted(drifted.items(), key=lambda item: -item[1])),
@@ -121,9 +151,10 @@ def write_drift_report(
         columns=len(distances),
         reference_rows=len(before),
         current_rows=len(after),
-        reference_of=len(reference.rows),
-        current_of=len(current.rows),
+        reference_of=reference.events,
+        current_of=current.events,
         distances=distances,
+        thresholds=limits,
         html=folder / "drift.html",
         json=folder / "drift.json",
     )
@@ -133,7 +164,7 @@ def write_drift_report(
         "title": title,
         "reference": _described(reference),
         "current": _described(current),
-        "threshold": THRESHOLD,
+        "family_error": FAMILY_ERROR,
         "seed": seed,
         **{name: value for name, value in asdict(summary).items() if name not in ("html", "json")},
     }
@@ -141,29 +172,81 @@ def write_drift_report(
     return summary
 
 
-def _sample(rows: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+def thresholds_by_importance(importance: Mapping[str, float]) -> dict[str, float]:
+    """Stricter thresholds for the columns a model leans on most.
+
+    Args:
+        importance: of each column, not negative, in any unit.
+
+    Returns:
+        `THRESHOLD` for the most important columns that make up `MAJOR_SHARE` of all
+        importance together, `MINOR_THRESHOLD` for the others.
+    """
+    total, reached = sum(importance.values()), 0.0
+    found: dict[str, float] = {}
+    for name in sorted(importance, key=lambda each: (-importance[each], each)):
+        is_major = total == 0 or reached < MAJOR_SHARE * total
+        found[name] = THRESHOLD if is_major else MINOR_THRESHOLD
+        reached += importance[name]
+    return found
+
+
+def sampled(rows: pd.DataFrame, most: int, seed: int = SEED) -> pd.DataFrame:
+    """So many rows at most, in their order, the same each time."""
     if len(rows) <= most:
         return rows.reset_index(drop=True)
     places = np.random.default_rng(seed).choice(len(rows), most, replace=False)
     return rows.iloc[np.sort(places)].reset_index(drop=True)
 
 
-def _compared(before: pd.DataFrame, after: pd.DataFrame, most_drifted: float) -> Any:
-    codes = [
-        name for name in before if pd.concat([before[name], after[name]]).nunique() <= FEW_VALUES
+def _codes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """The columns that are compared value by value."""
+    return [
+        str(name)
+        for name in before
+        if pd.concat([before[name], after[name]]).nunique() <= FEW_VALUES
     ]
+
+
+def _register(name: str, real: Collection[str]) -> str:
+    """Give Evidently its own distance, with drift found only in columns that really differ."""
+    known = NUMBERS if name == "wasserstein" else CODES
+
+    def measure(
+        before: pd.Series, after: pd.Series, kind: ColumnType, threshold: float
+    ) -> tuple[float, bool]:
+        distance, is_far = known.func(before, after, kind, threshold)
+        return distance, bool(is_far and before.name in real)
+
+    test = StatTest(
+        name=f"significant_{name}",
+        display_name=f"{known.display_name}, if more than chance",
+        allowed_feature_types=known.allowed_feature_types,
+        default_threshold=THRESHOLD,
+    )
+    register_stattest(test, measure)
+    return str(test.name)
+
+
+def _compared(
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    codes: Collection[str],
+    limits: Mapping[str, float],
+    real: Collection[str],
+    most_drifted: float,
+) -> Any:
     definition = DataDefinition(
         numerical_columns=[name for name in before if name not in codes],
-        categorical_columns=codes,
+        categorical_columns=list(codes),
     )
     report = Report(
         [
             DataDriftPreset(
                 drift_share=most_drifted,
-                num_method="wasserstein",
-                num_threshold=THRESHOLD,
-                cat_method="jensenshannon",
-                cat_threshold=THRESHOLD,
+                num_method=_register("wasserstein", real),
+                cat_method=_register("jensenshannon", real),
+                per_column_threshold=dict(limits),
             )
         ]
     )
@@ -186,7 +269,7 @@ def _described(window: Window) -> dict[str, object]:
         "name": window.name,
         "start": window.start.isoformat(),
         "end": window.end.isoformat(),
-        "rows": len(window.rows),
+        "rows": window.events,
     }
 
 
@@ -198,17 +281,20 @@ def _with_heading(
     def sentence(window: Window, looked_at: int) -> str:
         return (
             f"<b>{html.escape(window.name)}</b>: {window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}, "
-            f"{looked_at:,} of {len(window.rows):,} events"
+            f"{looked_at:,} of {window.events:,} events"
         )
 
     names = ", ".join(f"{name} ({value:.2f})" for name, value in summary.drifted.items())
+    names = html.escape(f": {names}") if names else ""
     heading = f"""
 <header style="font: 15px/1.5 system-ui, sans-serif; padding: 20px 32px; color: #1b1b1f">
 <h1 style="font-size: 22px; margin: 0 0 6px">{html.escape(title)}</h1>
 <p style="margin: 0">{sentence(reference, summary.reference_rows)}<br>
 {sentence(current, summary.current_rows)}</p>
 <p style="margin: 6px 0 0"><b>{len(summary.drifted)} of {summary.columns} columns drifted</b>
-(distance at least {THRESHOLD:g}){": " + html.escape(names) if names else ""}</p>
+(distance at least {THRESHOLD:g}, or
+{MINOR_THRESHOLD:g} where a column matters little to the model, and more than chance: a report
+names a column that did not change with a probability of at most {FAMILY_ERROR:.0%}){names}</p>
 </header>"""
     start = page.index(">", page.index("<body")) + 1
     page = page[:start] + heading + page[start:]

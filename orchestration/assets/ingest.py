@@ -9,7 +9,7 @@ from feature_store.lake import Lake
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import ConnectionPool
 from fraud.security.encryption import FieldProtection
-from orchestration.assets.naming import TRANSACTIONS, Materialized, asset_key
+from orchestration.assets.naming import FRESH_DAILY, TRANSACTIONS, Materialized, asset_key
 from orchestration.ingest_report import IngestReport
 from orchestration.intake import into_ledger, replace_transactions
 from orchestration.partitions import days_of_run
@@ -34,6 +34,7 @@ def transactions_asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="ingest",
+        freshness_policy=FRESH_DAILY,
         kinds={"parquet"},
         description=(
             f"**{fraud_type.title}, one row per transaction, by the UTC day we observed it.**\n\n"

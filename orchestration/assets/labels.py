@@ -8,7 +8,7 @@ from feature_store.lake import Lake
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.pool import ConnectionPool
 from fraud.security.encryption import FieldProtection
-from orchestration.assets.naming import LABELS, TRANSACTIONS, Materialized, asset_key
+from orchestration.assets.naming import FRESH_DAILY, LABELS, TRANSACTIONS, Materialized, asset_key
 from orchestration.delivery import open_ledger_labels
 from orchestration.ingest_report import IngestReport
 from orchestration.intake import into_ledger, replace_labels
@@ -31,6 +31,7 @@ def labels_asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name="labels",
+        freshness_policy=FRESH_DAILY,
         kinds={"parquet"},
         description=(
             "**Verdicts on transactions, by the UTC day they reached us:** chargebacks, customer "

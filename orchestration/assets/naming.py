@@ -1,5 +1,6 @@
 """How assets are called and grouped: `<fraud_type>/<asset>`, one group per stage."""
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -20,6 +21,12 @@ CHAMPION = "champion"
 DEPLOYED_BUNDLE = "deployed_bundle"
 DRIFT_REPORT = "drift_report"
 PERFORMANCE_REVIEW = "performance_review"
+LIVE_QUALITY_ASSET = "live_quality"
+PATTERNS_ASSET = "fraud_patterns"
+
+FRESH_DAILY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=36))
+FRESH_WEEKLY = dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(days=8))
+"""How old the newest materialisation of an asset may be before Dagster calls it stale."""
 
 
 def asset_key(fraud_type: FraudType, name: str) -> dg.AssetKey:

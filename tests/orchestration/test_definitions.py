@@ -17,7 +17,16 @@ from orchestration.history import widen_history
 from orchestration.training.candidates import CANDIDATES
 
 TODAY = dt.date(2026, 3, 10)
-STAGES = {"ingest", "labels", "features", "training", "evaluation", "deployment", "monitoring"}
+STAGES = {
+    "ingest",
+    "labels",
+    "features",
+    "training",
+    "evaluation",
+    "deployment",
+    "monitoring",
+    "platform",
+}
 
 
 @pytest.fixture
@@ -90,12 +99,24 @@ def test_jobs_and_schedules(definitions: dg.Definitions) -> None:
     assert assets_of("credit_card_retraining") == {
         *("training_frame", "champion", "deployed_bundle", *CANDIDATES)
     }
-    review = {"training_frame", "drift_report", "performance_review"}
+    live = {"drift_report", "live_quality"}
+    assert assets_of("credit_card_monitoring") == live
+    assert assets_of("credit_card_live_quality") == {"live_quality"}
+    review = {"training_frame", "performance_review", "fraud_patterns", *live}
     assert assets_of("credit_card_weekly_review") == review
+    assert assets_of("platform_compliance_report") == {"audit_check", "compliance_report"}
     schedules = {one.name: one for one in definitions.schedules or ()}
     monthly = schedules["credit_card_monthly_retraining_schedule"]
     assert isinstance(monthly, dg.ScheduleDefinition)
     assert monthly.cron_schedule == "0 3 1 * *"
+    quarterly = schedules["compliance_report_schedule"]
+    assert isinstance(quarterly, dg.ScheduleDefinition)
+    assert quarterly.cron_schedule == "0 8 1 1,4,7,10 *"
+    sensors = {one.name for one in definitions.sensors or ()}
+    assert "run_failure_notification" in sensors
+    assert sensors >= {
+        f"credit_card_{what}_sensor" for what in ("monitoring", "label_maturity", "retraining")
+    }
 
 
 def test_the_nightly_schedule_asks_for_the_day_that_has_just_ended(
@@ -137,7 +158,9 @@ def test_every_fraud_type_gets_assets_jobs_and_partitions_of_its_own(settings: S
     }
     for name, kind in types.items():
         assert by_type[name] == by_type["credit_card"]
-        assert set(jobs(kind)) == {*("pipeline", "daily_ingest", "retraining", "review")}
+        assert set(jobs(kind)) == {
+            *("pipeline", "daily_ingest", "retraining", "review", "monitoring", "live_quality")
+        }
         assert graph.get(dg.AssetKey([name, "transactions"])).partitions_def is not None
 
 

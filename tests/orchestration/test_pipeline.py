@@ -204,7 +204,9 @@ def test_the_drift_report_is_kept_on_disk_and_in_mlflow(
     assert "user_count" not in content["distances"], "lifetimes grow with the log"
     run_id = str(metadata["report"].value).split("/runs/")[1].split("/")[0]
     client = mlflow.MlflowClient(settings.mlflow_tracking_uri)
-    assert {file.path for file in client.list_artifacts(run_id)} == {"drift.html", "drift.json"}
+    assert {file.path for file in client.list_artifacts(run_id)} == {
+        *("drift.html", "drift.json", "data_quality.html")
+    }
 
 
 def test_the_review_looks_at_matured_weeks(first_run: Told) -> None:
