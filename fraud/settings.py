@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import SettingsConfigDict
 
 from fraud.domain.errors import SettingsError
+from fraud.monitoring_settings import MonitoringSettings
 from fraud.security.secret_files import (
     MIN_SECRET_BYTES,
     generated_secret,
@@ -41,7 +42,7 @@ def _default_workers() -> int:
     return min(os.cpu_count() or 1, 8)
 
 
-class Settings(StreamSettings):
+class Settings(StreamSettings, MonitoringSettings):
     """The configuration of one process; make it with `load_settings`.
 
     Attributes:
@@ -81,13 +82,6 @@ class Settings(StreamSettings):
         stripe_acts_on_degraded: whether decisions without a model move money.
         workers: processes of the scoring service.
         journal_max_bytes: size of the file of decisions that wait for the ledger, at most.
-        prometheus_url: the Prometheus that the capacity report asks; nobody if empty.
-        cost_per_hour: of all machines together, for the capacity report, in your currency.
-        cost_per_gb_month: of a gigabyte stored for a month, likewise.
-        notify_webhook_url: where `{"subject", "text"}` is posted to when people should know.
-        notify_slack_url: a Slack webhook that is told the same.
-        notify_smtp_url: smtp://, smtps:// or smtp+starttls://USER:PASSWORD@HOST:PORT.
-        notify_email: who is written to through it.
         history_days: days the simulator's history reaches back.
     """
 
@@ -135,15 +129,6 @@ class Settings(StreamSettings):
     burst_per_client: Positive = 4000
     rate_per_address: Rate = 50.0
     burst_per_address: Positive = 200
-
-    prometheus_url: str = ""
-    cost_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    cost_per_gb_month: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-
-    notify_webhook_url: SecretStr | None = None
-    notify_slack_url: SecretStr | None = None
-    notify_smtp_url: SecretStr | None = None
-    notify_email: str = ""
 
     trusted_proxies: str = ""
 

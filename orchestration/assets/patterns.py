@@ -16,6 +16,7 @@ from fraud.ledger.past import latest_decisions
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.rules import draft_rule, rules_of
 from fraud.ledger.statement import Cursor
+from fraud.security.encryption import FieldProtection
 from orchestration.assets.naming import DEPLOYED_BUNDLE, PATTERNS_ASSET, Materialized, asset_key
 from orchestration.assets.pictures import table
 from orchestration.live import judged_decisions
@@ -48,7 +49,7 @@ def fraud_patterns_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
                 judged = judged_decisions(cursor, fraud_type, now)
                 decisions = with_features(cursor, fraud_type, judged)
             segments = find_segments(decisions, fraud_type.feature_names)
-            drafted = draft_segments(pool, fraud_type, segments, now)
+            drafted = draft_segments(pool, fraud_type, segments, now, ledger.protection())
         return dg.MaterializeResult(
             metadata={
                 "decisions": len(decisions),
@@ -82,7 +83,11 @@ def fraud_patterns_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
 
 
 def draft_segments(
-    pool: ConnectionPool, fraud_type: FraudType, segments: list[Segment], now: dt.datetime
+    pool: ConnectionPool,
+    fraud_type: FraudType,
+    segments: list[Segment],
+    now: dt.datetime,
+    protection: FieldProtection,
 ) -> list[tuple[RuleVersion, Backtest]]:
     """A rule in draft for each segment, unless the same one was drafted before; with backtests."""
     session = connect(pool.url)
@@ -90,7 +95,9 @@ def draft_segments(
         chain = claim_chain(session, ACTOR)
         with pool.transaction() as cursor:
             rules = [_drafted(cursor, fraud_type, each, now, chain) for each in segments]
-            past = list(latest_decisions(cursor, fraud_type.name, BACKTESTED)) if rules else []
+            past = (
+                latest_decisions(cursor, fraud_type.name, BACKTESTED, protection) if rules else []
+            )
             found = Measurement(
                 fraud_type.name,
                 PATTERNS,
