@@ -104,7 +104,7 @@ bench-serving: setup ## time the service under load; N= requests, SEED=, OUT= a 
 bench-quality: setup ## score the four-fold protocol; DATA= transactions, OUT= scores, one JSON line last
 	@$(BIN)/python -m benchmarks.quality
 
-bench-drift: setup ## time drift reports; N= rows, SEEDS= worlds, SEED= the first, one JSON line last
+bench-drift: setup ## time drift reports; N= rows, SEEDS= worlds, SEED= the first, OUT= a file
 	@$(BIN)/python -W ignore -m benchmarks.drift
 
 boards: setup ## build Grafana's boards again from dashboards/grafana/panels.py

@@ -8,7 +8,6 @@ longer than `GOAL_S` or named anything else than what was planted.
     python -m benchmarks.drift --rows 1000000 --seeds 20
 """
 
-import json
 import resource
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
+
+from benchmarks.report import Out, publish
 
 COLUMNS = 40
 PLANTED = 5
@@ -76,6 +77,7 @@ def main(
     rows: Annotated[int, typer.Option(envvar="N")] = 1_000_000,
     seeds: Annotated[int, typer.Option(envvar="SEEDS")] = 20,
     seed: Annotated[int, typer.Option(envvar="SEED", help="The first of them.")] = 7,
+    out: Out = None,
 ) -> None:
     """Report on so many worlds, and say whether all were right and in time."""
     took: list[float] = []
@@ -99,7 +101,7 @@ def main(
         "wrong": wrong,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-    print(json.dumps(report))
+    publish(report, out)
     sys.exit(int(bool(wrong) or max(took) > GOAL_S))
 
 

@@ -1,4 +1,4 @@
-"""A real Prometheus on a free port, scraping one service."""
+"""A real Prometheus on a free port, scraping what a test runs."""
 
 import contextlib
 import shutil
@@ -16,8 +16,8 @@ START_LIMIT_S = 60
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, target: str, token: str) -> Iterator[str]:
-    """The address of a server that scrapes `target` every second as the job fraud_detector."""
+def prometheus(folder: Path, service: str, token: str, relay: str) -> Iterator[str]:
+    """The address of a server that scrapes a service and a relay every second."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs server: prometheus")
@@ -28,7 +28,9 @@ def prometheus(folder: Path, target: str, token: str) -> Iterator[str]:
         "scrape_configs:\n"
         "  - job_name: fraud_detector\n"
         "    authorization: {credentials_file: token}\n"
-        f"    static_configs: [{{targets: ['{target}']}}]\n"
+        f"    static_configs: [{{targets: ['{service}']}}]\n"
+        "  - job_name: fraud_relay\n"
+        f"    static_configs: [{{targets: ['{relay}']}}]\n"
     )
     command = [
         *(program, f"--config.file={folder}/prometheus.yml"),

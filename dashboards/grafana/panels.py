@@ -1,6 +1,7 @@
 """What the dashboards show: a title, the queries and a unit for every panel.
 
-Queries read what `bentos/fraud_detector/metrics.py` and `ledger_metrics.py` tell. `$type` is the
+Queries read what `bentos/fraud_detector/metrics.py`, `ledger_metrics.py` and
+`bentos/stream/relay_metrics.py` tell. `$type` is the
 fraud type chosen at the top of a board. Where several services run, gauges that each of them
 reads from the ledger are the same everywhere: `max` takes one.
 """
@@ -270,6 +271,13 @@ STREAMS = Board(
             ),
             Panel("Messages refused", _by("max", "sink", "fraud_outbox_dead_letters")),
             Panel("Failing since", _by("max", "sink", "fraud_outbox_failing_seconds"), "s"),
+        ],
+        "Relay": [
+            Panel(
+                "Messages told per second", _rate("sink", "fraud_relay_delivered_total", ""), "cps"
+            ),
+            Panel("Messages behind", _by("max", "sink", "fraud_relay_lag_messages")),
+            Panel("Batches sent again", _by("sum", "sink", "fraud_relay_retries_total")),
         ],
         "Ledger": [
             Panel("Ledger reached", _one("min(fraud_ledger_up)", "up"), kind="number"),

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from prometheus_client import start_http_server
 
+from bentos.stream.endpoints import read_endpoints
+from bentos.stream.sinks.webhooks import WebhookSink
 from dashboards.drift.report import Window, write_drift_report
 from dashboards.grafana.build import FOLDER, built
 from dashboards.grafana.panels import BOARDS
@@ -29,6 +33,8 @@ from orchestration.live import (
     served_sample,
 )
 from tests.bentos.fraud_detector.detector import Detector, a_token, a_transaction, running
+from tests.bentos.stream.builders import relaying
+from tests.bentos.stream.places import WebhookPlace
 from tests.orchestration.served_world import serve
 from tests.prometheus_server import ask, prometheus
 from tests.servers import temporary_run_dir
@@ -63,11 +69,28 @@ def service(new_ledger: Callable[[], str]) -> Iterator[Detector]:
 
 
 @pytest.fixture(scope="module")
-def watched(service: Detector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prometheus that watches the service."""
+def relay(service: Detector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a relay that tells a webhook shows its metrics, as `fraud relay` does."""
+    place, stop = WebhookPlace(tmp_path_factory.mktemp("webhook")), threading.Event()
+    [endpoint] = read_endpoints(place.folder / "webhooks.yaml")
+    sink = WebhookSink(endpoint, stop)
+    with relaying(service.ledger, sink, stop=stop) as metrics:
+        server, thread = start_http_server(0, "127.0.0.1", metrics.registry)
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def watched(
+    service: Detector, relay: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A Prometheus that watches the service and the relay."""
     token = a_token(service.settings, ["metrics"], subject="prometheus", lifetime_s=3600)
     target = service.url.removeprefix("http://")
-    with prometheus(tmp_path_factory.mktemp("prometheus"), target, token) as url:
+    with prometheus(tmp_path_factory.mktemp("prometheus"), target, token, relay) as url:
         yield url
 
 
@@ -106,7 +129,6 @@ def measure(service: Detector, folder: Path) -> None:
             for name, values in found.items()
         ]
         record_measurements(cursor, taken)
-        cursor.execute("INSERT INTO outbox_sinks (sink) VALUES ('kafka')")
     pool.close()
     done = dg.materialize([audit_check], resources=resources(service.settings))
     assert done.success
