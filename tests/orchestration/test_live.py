@@ -30,6 +30,7 @@ from orchestration.live import (
 )
 from orchestration.patterns import find_segments, with_features
 from tests.orchestration.served_world import serve
+from tests.protection import a_protection
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 
@@ -107,11 +108,11 @@ def test_the_segment_that_is_missed_becomes_a_rule_in_draft_once(pool: Connectio
     assert "&&" not in best.expression  # nothing but that fifth
     assert best.missed > 50
     Language(CREDIT_CARD, []).check(best.expression)
-    drafted = draft_segments(pool, CREDIT_CARD, segments, NOW)
+    drafted = draft_segments(pool, CREDIT_CARD, segments, NOW, a_protection())
     rule, tried = drafted[0]
     assert rule.state == "draft"
     assert tried.missed_fraud_hits > 50
-    again = draft_segments(pool, CREDIT_CARD, segments, NOW)
+    again = draft_segments(pool, CREDIT_CARD, segments, NOW, a_protection())
     assert [rule.version for rule, _ in again] == [1] * len(segments)
     with pool.transaction() as cursor:
         stored = [each for each in rules_of(cursor, "credit_card") if each.rule.state == "draft"]
