@@ -123,6 +123,20 @@ class Lake:
             touched.append(day)
         return touched
 
+    def rewrite(
+        self,
+        fraud_type: FraudType,
+        day: dt.date,
+        change: Callable[[pd.DataFrame], pd.DataFrame],
+    ) -> None:
+        """Replace a day's events by changed ones.
+
+        Their numbers stay, and the moments at which they were first written.
+        """
+        with self.writing(fraud_type):
+            frame = self._read(fraud_type, "events", day, day, None)
+            self._write(fraud_type, "events", day, change(frame))
+
     def events(
         self,
         fraud_type: FraudType,

@@ -6,7 +6,7 @@ of the lake that they were last rebuilt from, and what the ledger itself took in
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +18,12 @@ from psycopg2.extensions import cursor as Cursor
 from feature_store.lake import WRITTEN_AT, Lake
 from feature_store.offline import feature_matrix
 from feature_store.tail_frames import related_events, related_labels
+from fraud.domain.event import LATEST, from_us, to_us
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.windows import DAY_US
 from fraud.ledger.materialisations import Materialisation, materialisations_of
 from fraud.ledger.recorded import RecordedDecision
+
+_FOREVER = 2**63 - 1
 
 LABEL_KEY = ["transaction_id", "source", "reported_at"]
 
@@ -80,9 +82,37 @@ def _read(
         field: sorted({str(value) for each in decisions if (value := each.event.fields.get(field))})
         for field in fields
     }
+    return _histories(fraud_type, lake, cursor, values, last_seq)
+
+
+def present_history(
+    fraud_type: FraudType, lake: Lake, cursor: Cursor, values: Mapping[str, Sequence[str]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Events and labels that the present states of some entities were made from.
+
+    Args:
+        fraud_type: whose entities.
+        lake: the log beside the ledger.
+        cursor: of a transaction that holds the states.
+        values: of the fields that identify the entities.
+    """
+    log = _histories(fraud_type, lake, cursor, values, _FOREVER)
+    rebuilds = materialisations_of(cursor, fraud_type.name)
+    done = [each for each in rebuilds if each.done_event_id is not None]
+    return _visible(log, done[-1] if done else None)
+
+
+def _histories(
+    fraud_type: FraudType,
+    lake: Lake,
+    cursor: Cursor,
+    values: Mapping[str, Sequence[str]],
+    last_seq: int,
+) -> _Log:
+    """All events up to a number that have one of these values, and their labels."""
     events, event_ids = related_events(cursor, fraud_type, values, last_seq)
     arrays = {field: pa.array(each, pa.string()) for field, each in values.items()}
-    last_day = dt.date(1970, 1, 1) + dt.timedelta(days=last_seq // DAY_US)
+    last_day = from_us(min(last_seq, to_us(LATEST))).date()
     lake_events = lake.related(fraud_type, "events", arrays, last_day)
     ids = pd.concat([events["transaction_id"], lake_events["transaction_id"]]).unique()
     labels, label_ids = related_labels(cursor, fraud_type, ids.tolist(), last_seq)

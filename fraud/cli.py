@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fraud.connector_commands import ach_app, stripe_app
 from fraud.domain.errors import SettingsError
+from fraud.erase_commands import erase
 from fraud.failure import FAILED, clear_errors
 from fraud.relay_commands import relay_app
 from fraud.security.masking import install_masking
@@ -44,6 +45,7 @@ for name, group in (
     ("stream", stream_app),
 ):
     app.add_typer(group, name=name)
+app.command()(erase)
 app.command("kafka")(kafka)
 
 DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]

@@ -97,6 +97,9 @@ def _replayed(
     features: dict[str, list[bytes]],
     protection: FieldProtection,
 ) -> Replay:
+    if recorded.erasure is not None:
+        what = f"The person it was about was erased {recorded.erasure}: its inputs are gone."
+        return Replay(recorded, obstacles=(what,))
     obstacles: list[str] = []
     differences: list[Difference] = []
     kept = seen = recorded.feature_values

@@ -28,6 +28,7 @@ class RecordedDecision:
         noted_action: likewise.
         schema_hash: names the features.
         feature_values: little-endian float64, in the order of that schema.
+        erasure: when its person was erased, and under which receipt; None if that never was.
         was_journalled: decided while the ledger was away, without a look at any feature.
     """
 
@@ -43,6 +44,7 @@ class RecordedDecision:
     schema_hash: str
     feature_values: bytes
     was_journalled: bool = False
+    erasure: str | None = None
 
 
 def sampled_decisions(
@@ -82,8 +84,9 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
                 WHERE a.object_type = 'transaction' AND a.object_id = d.transaction_id
                     AND a.outcome = 'success' AND a.detail ->> 'reconciled' = 'true'
                     AND a.detail ->> 'decision_id' = d.decision_id::text
-            ), t.sealed
+            ), t.sealed, e.erasure_id, e.erased_at
         FROM decisions d JOIN transactions t USING (transaction_id)
+            LEFT JOIN erasures e USING (erasure_id)
         WHERE d.decision_id = ANY(%s::uuid[]) ORDER BY t.id
         """,
         (sorted(wanted),),
@@ -107,6 +110,7 @@ def recorded_decisions(cursor: Cursor, decision_ids: Sequence[str]) -> list[Reco
             schema_hash=row[11],
             feature_values=bytes(row[12]),
             was_journalled=row[13],
+            erasure=None if row[15] is None else f"on {row[16]:%Y-%m-%d}, receipt {row[15]}",
         )
         for row in rows
     ]

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
 import fraud.ledger.deployment_tables
+import fraud.ledger.erasures
 import fraud.ledger.materialisations
 import fraud.ledger.measurements
 import fraud.ledger.outbox_tables
@@ -77,6 +78,11 @@ transactions = Table(
         "sealed",
         Text,
         comment="What is sensitive of the fields, encrypted for this row: key, colon, token.",
+    ),
+    Column(
+        "erasure_id",
+        UUID(as_uuid=False),
+        comment="The erasure that took the person out of this row; null for none.",
     ),
     CheckConstraint(
         "fraud_type <> 'credit_card' OR (user_id IS NOT NULL AND merchant_id IS NOT NULL)",

@@ -56,6 +56,7 @@ class FieldProtection:
         self.sensitive = dict(sensitive)
         names = {name for each in sensitive.values() for name in each}
         self._hashes = {name: _hmac(look_up_key, f"field {name}") for name in names}
+        self._reference_hash = _hmac(look_up_key, "reference")
         self._body_hash = _hmac(look_up_key, "body")
 
     def pseudonym(self, field: str, value: str) -> str:
@@ -67,6 +68,11 @@ class FieldProtection:
     def digest(self, body_digest: bytes) -> bytes:
         """What is kept of a body's digest: without the key nobody can try out bodies."""
         return _finished(self._body_hash, body_digest)
+
+    def reference(self, text: str) -> str:
+        """What names a value in records that are never erased: equal for equal ones."""
+        digest = _finished(self._reference_hash, text.encode("utf-8", "surrogatepass"))
+        return PSEUDONYM_MARK + base64.urlsafe_b64encode(digest[:PSEUDONYM_BYTES]).decode()[:22]
 
     def stored(self, fraud_type: str, field: str, value: str) -> str:
         """How a value of a field is kept: as its pseudonym where it is sensitive."""

@@ -123,7 +123,7 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     for name, what in field_kinds(fraud_type(log.fraud_type).transaction).items():
         dtype = {"text": object, "number": "float64", "flag": "boolean"}[what]
-        frame[name] = pd.array([e.body[name] for e in events], dtype=dtype)
+        frame[name] = pd.array([e.body.get(name) for e in events], dtype=dtype)
     labels = pd.DataFrame(
         {
             "transaction_id": pd.array([k.transaction_id for k in log.labels], dtype=object),

@@ -193,7 +193,8 @@ async def put_on(asked: Asked, name: InPath, sent: NewEntries) -> ListChanged:
         add_entries(at.cursor, asked.fraud_type, name, entries, at.actor, at.now_us)
         for value, reason, at_us in entries:
             expires = optional(shown_time, at_us)
-            at.record("list.add", "list", name, value=value, reason=reason, expires_at=expires)
+            entry = asked.desk.protection.reference(value)
+            at.record("list.add", "list", name, entry=entry, reason=reason, expires_at=expires)
         return ListChanged(name=name, changed=len({value for value, _, _ in entries}))
 
     return await asked.run(work)
@@ -206,7 +207,8 @@ async def take_off(asked: Asked, name: InPath, sent: Removal) -> ListChanged:
     def work(at: Work) -> ListChanged:
         count = remove_entries(at.cursor, asked.fraud_type, name, sent.values, at.actor, at.now_us)
         for value in sent.values:
-            at.record("list.remove", "list", name, value=value, reason=sent.reason)
+            entry = asked.desk.protection.reference(value)
+            at.record("list.remove", "list", name, entry=entry, reason=sent.reason)
         return ListChanged(name=name, changed=count)
 
     return await asked.run(work)
