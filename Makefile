@@ -14,8 +14,9 @@ STAMP = $(VENV)/.setup-stamp
 OURS = fraud feature_store bentos orchestration dashboards benchmarks
 CLIENTS = clients/generate.py clients/java_models.py clients/python/fraud_client
 
-LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+LOCK_FROM = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock"
+LOCK = $(LOCK_FROM) pyproject.toml
 
 .PHONY: help setup run token test check parity chaos clients lock bench-features bench-materialize bench-serving bench-quality bench-drift boards clean
 
@@ -70,6 +71,7 @@ check: setup ## lint, format, types, import rules, docs, alerts and layout, in u
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(OURS) $(CLIENTS)
 	$(BIN)/lint-imports
+	deploy/check.sh
 	$(BIN)/fraud features docs --check
 	@dashboards/check.sh
 	$(BIN)/python -m dashboards.grafana.build --check
@@ -82,6 +84,8 @@ lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--
 	$(LOCK) $(UPGRADE) --all-extras --output-file requirements/dev.lock
 	$(LOCK) --extra serve --constraint requirements/dev.lock --output-file requirements/serve.lock
 	$(LOCK) --extra train --constraint requirements/dev.lock --output-file requirements/train.lock
+	printf 'hatchling\nuv\n' | $(LOCK_FROM) - $(UPGRADE) --constraint requirements/dev.lock \
+		--output-file requirements/build.lock
 
 clients: setup clients/node/node_modules ## write the clients' models again from the service's description
 	@PYTHONPATH=. $(BIN)/python clients/generate.py

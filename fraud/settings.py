@@ -52,6 +52,7 @@ class Settings(StreamSettings, MonitoringSettings):
         lake_url: event log, any fsspec URL; `<run_dir>/lake` unless given.
         types_path: folder of fraud types of your own, beside those in `fraud/types`.
         bundle_dir: model bundles; `<run_dir>/bundles` unless given.
+        bento_dir: store of Bentos, e.g. that of an image; `<run_dir>/bentoml` unless given.
         mlflow_tracking_uri: the MLflow server; ours at `mlflow_port` unless given.
         jwt_secret_given: HS256 secret, at least 32 bytes; read `jwt_secret` instead.
         jwt_keys_dir: HS256 secrets by name; `<run_dir>/secrets/jwt-keys` unless given.
@@ -102,6 +103,7 @@ class Settings(StreamSettings, MonitoringSettings):
     lake_url: str = ""
     types_path: Path | None = None
     bundle_dir: Path = Path()
+    bento_dir: Path | None = None
     mlflow_tracking_uri: str = ""
 
     jwt_secret_given: SecretStr | None = Field(
@@ -149,7 +151,7 @@ class Settings(StreamSettings, MonitoringSettings):
 
     @field_validator(
         *("run_dir", "types_path", "signing_key_file", "verify_key_file", "jwt_keys_dir"),
-        *("encryption_keys_dir", "look_up_key_file"),
+        *("bento_dir", "encryption_keys_dir", "look_up_key_file"),
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:

@@ -37,7 +37,7 @@ ROOMS = (
     "tests",
 )
 PRODUCT = ("fraud", "feature_store", "bentos", "orchestration", "dashboards")
-LOCKS = ("serve", "train", "dev")
+LOCKS = ("build", "serve", "train", "dev")
 MAKE_TARGETS = {
     *("help", "setup", "run", "token", "test", "check", "parity", "lock", "clean"),
     *("bench-features", "bench-serving", "bench-quality"),
@@ -311,7 +311,7 @@ def test_the_floors_are_about_packages_we_have() -> None:
 
 def test_the_locks_agree() -> None:
     dev = pins("dev")
-    for lock in ("serve", "train"):
+    for lock in ("build", "serve", "train"):
         different = {name: v for name, v in pins(lock).items() if dev.get(name) != v}
         assert different == {}, f"{lock}.lock differs from dev.lock: run `make lock`"
 

@@ -27,7 +27,7 @@ def build(settings: Settings) -> str:
         FraudError: the build failed.
     """
     root = source_root()
-    places = Places(settings.run_dir)
+    places = Places(settings.run_dir, settings.bento_dir)
     places.make()
     digest = _source_digest(root)
     memory = places.bentoml_home / "built.json"

@@ -14,9 +14,10 @@ class Places:
 
     Args:
         run_dir: the run folder.
+        bento_dir: the store of Bentos; a folder of the run folder unless given.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, bento_dir: Path | None = None) -> None:
         self.run_dir = run_dir
         self.logs = run_dir / "logs"
         self.dagster_home = run_dir / "dagster"
@@ -24,7 +25,8 @@ class Places:
         self.dagster_workspace = self.dagster_home / "workspace.yaml"
         self.dagster_tables = self.dagster_home / "tables-of.txt"
         self.mlflow_artifacts = run_dir / "mlartifacts"
-        self.bentoml_home = run_dir / "bentoml"
+        self.bentoml_home = bento_dir or run_dir / "bentoml"
+        self.machine_code = self.bentoml_home / "compiled"
         self.supervisor_config = run_dir / "supervisord.conf"
         self.lock = run_dir / "run.lock"
 

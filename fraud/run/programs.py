@@ -116,6 +116,7 @@ def absolute_paths(settings: Settings) -> dict[str, str]:
         "FRAUD_LAKE_URL": settings.lake_url,
         "FRAUD_TYPES_PATH": settings.types_path,
         "FRAUD_BUNDLE_DIR": settings.bundle_dir,
+        "FRAUD_BENTO_DIR": settings.bento_dir,
         "FRAUD_SIGNING_KEY_FILE": settings.signing_key_file,
         "FRAUD_VERIFY_KEY_FILE": settings.verify_key_file,
         "FRAUD_JWT_KEYS_DIR": settings.jwt_keys_dir,
@@ -142,7 +143,7 @@ def bentoml_environment(settings: Settings, places: Places) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         "BENTOML_CONFIG_OVERRIDES": json.dumps(overrides),
         "OTEL_SDK_DISABLED": "true",
-        "NUMBA_CACHE_DIR": str(places.bentoml_home / "compiled"),
+        "NUMBA_CACHE_DIR": str(places.machine_code),
         "FORWARDED_ALLOW_IPS": settings.trusted_proxies,
     }
 

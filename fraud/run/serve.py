@@ -1,6 +1,8 @@
 """Serving the newest Bento: this process becomes `bentoml serve`."""
 
 import os
+import shutil
+from pathlib import Path
 from typing import NoReturn
 
 from fraud.domain.errors import SettingsError
@@ -20,7 +22,7 @@ def serve_bento(settings: Settings) -> NoReturn:
     Raises:
         SettingsError: there is no Bento, or a secret it needs is unusable.
     """
-    places = Places(settings.run_dir)
+    places = Places(settings.run_dir, settings.bento_dir)
     places.make()
     if not is_built(places):
         raise SettingsError("There is no Bento to serve.", remedy="Run: fraud bento build")
@@ -34,6 +36,19 @@ def serve_bento(settings: Settings) -> NoReturn:
         **os.environ,
         **absolute_paths(settings),  # the Bento's own default run folder lies inside it
         **bentoml_environment(settings, places),
+        "NUMBA_CACHE_DIR": str(_writable_machine_code(places)),
     }
     os.chdir(settings.run_dir)
     os.execve(command[0], command, environment)
+
+
+def _writable_machine_code(places: Places) -> Path:
+    """Where the compiled loops are; numba takes none from a folder it cannot write to.
+
+    A store that came with an image is read-only: they are copied out of it.
+    """
+    if os.access(places.machine_code, os.W_OK):
+        return places.machine_code
+    copied = places.run_dir / "compiled"
+    shutil.copytree(places.machine_code, copied, dirs_exist_ok=True)
+    return copied

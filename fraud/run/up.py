@@ -48,7 +48,7 @@ def run(settings: Settings, console: Console, *, exit_after_smoke: bool = False)
     Raises:
         FraudError: a part did not start; everything that did is stopped again.
     """
-    places = Places(settings.run_dir)
+    places = Places(settings.run_dir, settings.bento_dir)
     places.make()
     with _alone(places), _Ears() as ears:
         platform = _Platform(settings, places, console, is_strict=exit_after_smoke)

@@ -109,11 +109,16 @@ def write_once(path: Path, content: bytes) -> None:
 def read_private(path: Path) -> bytes:
     """The content of a file that only its owner can read.
 
+    One that somebody else owns may let its group read: so orchestrators hand secrets to a
+    container that is not root.
+
     Raises:
         SettingsError: others can read it, or we cannot.
     """
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        status = path.stat()
+        forbidden = 0o077 if status.st_uid == os.geteuid() else 0o037
+        if stat.S_IMODE(status.st_mode) & forbidden:
             raise SettingsError(
                 f"{path} can be read by other users.", remedy=f"Run: chmod 600 {path}"
             )

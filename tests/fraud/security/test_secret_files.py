@@ -1,3 +1,4 @@
+import os
 import stat
 import threading
 from pathlib import Path
@@ -90,3 +91,27 @@ def test_other_keys_are_refused() -> None:
     for wrong in (pem, b"nonsense", b""):
         with pytest.raises(SettingsError, match="No Ed25519 private key in PEM form: the key"):
             public_key(wrong, "the key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(
+    ("owner", "mode", "is_private"),
+    [
+        (10001, 0o440, True),  # as Kubernetes mounts a secret for a group
+        (10001, 0o444, False),
+        (10001, 0o460, False),
+        (0, 0o440, False),
+    ],
+)
+def test_a_file_of_somebody_else_may_be_shared_with_our_group(
+    tmp_path: Path, owner: int, mode: int, is_private: bool
+) -> None:
+    path = tmp_path / "secret"
+    path.write_text("x" * 32)
+    os.chown(path, owner, 0)
+    path.chmod(mode)
+    if is_private:
+        assert generated_secret(path) == "x" * 32
+    else:
+        with pytest.raises(SettingsError, match="other users"):
+            generated_secret(path)
