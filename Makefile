@@ -18,7 +18,7 @@ LOCK_FROM = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --ge
 	--no-emit-index-url --custom-compile-command "make lock"
 LOCK = $(LOCK_FROM) pyproject.toml
 
-.PHONY: help setup run token test check parity chaos clients lock bench-features bench-materialize bench-serving bench-quality bench-drift boards clean
+.PHONY: help setup run token test check parity chaos chaos-stream bench-stream kafka clients lock bench-features bench-materialize bench-serving bench-quality bench-drift boards clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +95,15 @@ clients/node/node_modules: clients/node/package-lock.json
 
 chaos: setup ## kill, stop, fill and mislead the service under load; N= kills, ONLY= faults, SEED=, OUT=
 	@$(BIN)/python -m benchmarks.chaos
+
+chaos-stream: setup ## kill workers, relay and Kafka under load; N= kills, SEED=, OUT= a file
+	@$(BIN)/python -m benchmarks.chaos_stream
+
+bench-stream: setup ## time transactions through Kafka, ledger and relay; N= of them, SEED=, OUT= a file
+	@$(BIN)/python -m benchmarks.stream
+
+kafka: setup ## run a Kafka broker in the foreground for trying things out; needs a JDK and Maven
+	@$(BIN)/fraud kafka
 
 bench-features: setup ## time the features against pandas; DATA= transactions, OUT= a file, one JSON line last
 	@$(BIN)/python -m benchmarks.features

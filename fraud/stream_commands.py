@@ -81,7 +81,7 @@ def replay_dead_letters(
     if done.chosen:
         Console().print(table)
     for letter in done.without_value:
-        typer.echo(f"{letter.origin} was too large for the DLQ: send the original again.")
+        typer.echo(f"{letter.origin} cannot be sent again: its value was too large or masked.")
     verb = "would be sent" if dry_run else "were sent"
     typer.echo(f"{len(done.chosen):,} of {done.waiting:,} waiting letters {verb} again")
 

@@ -1,8 +1,9 @@
 """The dead-letter queue: messages that can never be decided, with where they came from and why.
 
-A letter has the value of its message as it was sent. Its key says where the message stands
-(`topic/partition/offset`): a message that is read again after a crash makes a second letter
-with the same key, which readers take for the same one. Headers, beside the message's own:
+A letter has the value of its message as it was sent, with any card number masked. Its key
+says where the message stands (`topic/partition/offset`): a message that is read again after a
+crash makes a second letter with the same key, which readers take for the same one. Headers,
+beside the message's own:
 
     dlq.topic, dlq.partition, dlq.offset    where the message stands
     dlq.key                                 its key, if it had one
@@ -10,6 +11,7 @@ with the same key, which readers take for the same one. Headers, beside the mess
     dlq.reason                              slug of the problem, e.g. invalid-field
     dlq.error                               what was wrong and what to do, in words
     dlq.failed_at                           when it was given up, ISO 8601
+    dlq.masked                              1 where the value was: it is no use any more
     dlq.value_left_out                      bytes of a value too large for the DLQ; it has none
     dlq.replays                             how often it was sent again before
 
@@ -28,9 +30,12 @@ from bentos.fraud_detector.problems import printable, problem_of
 from bentos.stream.messages import Headers, Incoming, Place
 from fraud.domain.errors import FraudError
 from fraud.domain.event import from_us
+from fraud.security.masking import masked
 
 PREFIX = "dlq."
 REPLAYS = "dlq.replays"
+MASKED = "dlq.masked"
+LEFT_OUT = "dlq.value_left_out"
 DELIVERY_MS = 20_000
 """How long the broker may take to acknowledge a letter."""
 
@@ -65,6 +70,12 @@ class DeadLetter:
         """Slug of the problem."""
         return problem_of(self.error).slug
 
+    @property
+    def value(self) -> bytes:
+        """The message's value, without card numbers: the DLQ keeps what nobody may keep."""
+        text = self.message.value.decode("utf-8", "surrogateescape")
+        return masked(text).encode("utf-8", "surrogateescape")
+
     def headers(self) -> Headers:
         """The message's own headers, and ours; see the module."""
         place, sent_us = self.message.place, self.message.sent_us
@@ -80,6 +91,8 @@ class DeadLetter:
         ours: Headers = [(PREFIX + name, text.encode()) for name, text in said.items()]
         if self.message.key is not None:
             ours.append((f"{PREFIX}key", self.message.key))
+        if self.value != self.message.value:
+            ours.append((MASKED, b"1"))
         return kept_headers(self.message.headers) + ours
 
 
@@ -114,9 +127,9 @@ class DeadLetterQueue:
     def _send(self, letters: Sequence[DeadLetter], *, with_value: bool) -> None:
         producer = self._producer = self._producer or Producer(self._config, logger=log)
         for letter in letters:
-            headers, value = letter.headers(), letter.message.value
+            headers, value = letter.headers(), letter.value
             if not with_value:
-                headers.append((f"{PREFIX}value_left_out", str(len(value)).encode()))
+                headers.append((LEFT_OUT, str(len(value)).encode()))
             try:
                 producer.produce(
                     self._topic,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from bentos.stream.dlq import PREFIX, RELIABLE, REPLAYS, kept_headers
+from bentos.stream.dlq import LEFT_OUT, MASKED, PREFIX, RELIABLE, REPLAYS, kept_headers
 from bentos.stream.kafka_client import client_config
 from bentos.stream.messages import Headers, Place, as_bytes, headers_of, place_of
 from bentos.stream.topics import check_topics, unreachable
@@ -43,7 +43,7 @@ class Letter:
         reason: slug of the problem.
         error: the problem in words.
         failed_at: when it was given up.
-        is_whole: whether the letter has the value.
+        is_whole: whether the letter has the value as it was sent.
     """
 
     key: bytes
@@ -95,8 +95,8 @@ class Replayed:
 
     Attributes:
         waiting: letters that were not replayed before.
-        chosen: of these, those that were meant and have their value.
-        without_value: those that were meant and have none: send the original instead.
+        chosen: of these, those that were meant and have their whole value.
+        without_value: those that were meant and have not: nothing can be sent.
     """
 
     waiting: int
@@ -184,7 +184,7 @@ def letter_of(key: bytes, value: bytes, headers: Headers) -> Letter:
             reason=text("reason"),
             error=text("error"),
             failed_at=dt.datetime.fromisoformat(text("failed_at")),
-            is_whole=f"{PREFIX}value_left_out" not in said,
+            is_whole=not {LEFT_OUT, MASKED} & said.keys(),
         )
     except (KeyError, ValueError) as error:
         raise ContractError(f"Its header {error} is missing or cannot be read.") from None

@@ -6,7 +6,7 @@ import sys
 import threading
 from types import FrameType
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer
 from prometheus_client import start_http_server
 
 from bentos.fraud_detector.engine import ScoringEngine, clock_us
@@ -19,7 +19,7 @@ from bentos.stream.kafka_client import client_config
 from bentos.stream.messages import by_topic
 from bentos.stream.stream_metrics import StreamMetrics
 from bentos.stream.topics import check_topics
-from bentos.stream.worker import Worker
+from bentos.stream.worker import CommitCallback, Worker
 from fraud.domain.errors import SettingsError, UnavailableError
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type
@@ -91,7 +91,7 @@ def work_until(over: threading.Event, settings: Settings, metrics: StreamMetrics
             clock_us,
         )
         worker = Worker(
-            consumer_of(settings),
+            lambda on_commit: consumer_of(settings, on_commit),
             scorer,
             lambda: not engine.breaker.is_closed,
             BatchSize(settings.stream_max_batch),
@@ -104,7 +104,7 @@ def work_until(over: threading.Event, settings: Settings, metrics: StreamMetrics
     log.info("Ended; everything that was decided is committed")
 
 
-def consumer_of(settings: Settings) -> Consumer:
+def consumer_of(settings: Settings, on_commit: CommitCallback) -> Consumer:
     """A consumer of the group: it commits when told to, and rebalances without stopping all."""
     config: dict[str, str | int | bool | object] = {
         **client_config(settings),
@@ -117,16 +117,11 @@ def consumer_of(settings: Settings) -> Consumer:
         "allow.auto.create.topics": False,
         "queued.min.messages": 5_000,
         "queued.max.messages.kbytes": 32_768,
-        "on_commit": _on_commit,
+        "on_commit": on_commit,
     }
     if settings.kafka_instance:
         config["group.instance.id"] = settings.kafka_instance
     return Consumer(config, logger=log)
-
-
-def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-    if error is not None and error.code() != KafkaError._NO_OFFSET:
-        log.warning("Offsets were not committed: %s", error.str())
 
 
 def _wait_for_topics(settings: Settings, wanted: list[str], over: threading.Event) -> None:

@@ -29,8 +29,12 @@ PEEK_S = 0.01
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
+COMMIT_AGAIN_S = 1.0
+
 Shelf = tuple[str, int]
 """Topic and partition."""
+
+CommitCallback = Callable[[KafkaError | None, list[TopicPartition]], None]
 
 log = logging.getLogger("fraud.stream")
 
@@ -61,7 +65,7 @@ class Worker:
     """One consumer of the group.
 
     Args:
-        consumer: not subscribed yet; without automatic commits.
+        connect: makes the consumer, which commits when told to and tells how that went.
         decider: decides, in a thread of its own.
         is_away: whether the ledger is known to be away; nothing is tried meanwhile.
         size: how large a batch may be.
@@ -70,13 +74,13 @@ class Worker:
 
     def __init__(
         self,
-        consumer: Consumer,
+        connect: Callable[[CommitCallback], Consumer],
         decider: Decider,
         is_away: Callable[[], bool],
         size: BatchSize,
         metrics: StreamMetrics,
     ) -> None:
-        self._consumer = consumer
+        self._consumer = consumer = connect(self._on_commit)
         self._decider = decider
         self._is_away = is_away
         self._size = size
@@ -85,6 +89,8 @@ class Worker:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._in_flight: tuple[list[Incoming], Future[_Decided]] | None = None
         self._next: dict[Shelf, int] = {}
+        self._committed: dict[Shelf, int] = {}
+        self._commit_again_s = 0.0
         self._assigned: set[Shelf] = set()
         self._pauses: dict[Shelf, _Pause] = {}
 
@@ -107,6 +113,7 @@ class Worker:
         try:
             while not over.is_set():
                 self._resume_due()
+                self._commit_rest()
                 batch = self._read()
                 self._settle()
                 self._submit(batch)
@@ -197,6 +204,21 @@ class Worker:
         except KafkaException as error:  # whoever reads them again finds them decided
             log.warning("Offsets were not committed: %s", error)
 
+    def _commit_rest(self) -> None:
+        """Commit again what was not, e.g. because the group was rebalancing just then."""
+        now_s = time.monotonic()
+        if now_s < self._commit_again_s:
+            return
+        self._commit_again_s = now_s + COMMIT_AGAIN_S
+        self._commit({s: at for s, at in self._next.items() if self._committed.get(s) != at})
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            if error is None and each.error is None:
+                self._committed[each.topic, each.partition] = each.offset
+        if error is not None and error.code() != KafkaError._NO_OFFSET:
+            log.info("Offsets were not committed yet: %s", error.str())
+
     # Partitions that wait.
 
     def _pause(self, shelf: Shelf, offset: int, error: UnavailableError) -> None:
@@ -254,6 +276,7 @@ class Worker:
         for shelf in shelves:
             self._pauses.pop(shelf, None)
             self._next.pop(shelf, None)
+            self._committed.pop(shelf, None)
             self._lag.forget(shelf)
 
     def _rebalanced(self, event: str, shelves: frozenset[Shelf]) -> None:

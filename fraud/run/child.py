@@ -45,6 +45,11 @@ class Child:
             if output is not None:
                 output.close()
 
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        return self._process.pid
+
     def wait(self, watch: Callable[[], None] = lambda: None) -> int:
         """The child's exit code, once it has ended.
 

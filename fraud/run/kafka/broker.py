@@ -54,6 +54,11 @@ class Broker(OwnServer):
         self._properties = dict(properties or {})
 
     @property
+    def pid(self) -> int:
+        """Of its process; 0 where it does not run."""
+        return 0 if self._child is None else self._child.pid
+
+    @property
     def controller(self) -> str:
         """Where the cluster's controller listens."""
         return self._controller

@@ -85,6 +85,16 @@ def test_poison_goes_to_the_dlq_and_the_partition_moves_on(stream: Stream) -> No
     assert [each for (each,) in refusals] == ["malformed-body", "invalid-field", "malformed-body"]
 
 
+def test_a_card_number_does_not_reach_the_dlq(stream: Stream) -> None:
+    stream.send([a_transaction(merchant_id="4111111111111111")], key="one")
+    with stream.worker():
+        wait_until(lambda: stream.committed() == 1, "the offset")
+    [letter] = stream.read(stream.dlq)
+    assert (letter.headers["dlq.reason"], letter.headers["dlq.masked"]) == ("invalid-field", "1")
+    assert b"411111******1111" in letter.value
+    assert "4111111111111111" not in str(letter)
+
+
 def test_a_topic_may_carry_one_fraud_type(stream: Stream) -> None:
     stream.send(
         [
