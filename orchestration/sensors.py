@@ -38,12 +38,12 @@ Found = dg.RunRequest | dg.SkipReason
 _NEW_DECISIONS = """
 SELECT count(*) FROM (
     SELECT 1 FROM decisions WHERE fraud_type = %s AND scored_at > %s LIMIT %s
-) AS some
+) AS found
 """
 _NEW_LABELS = """
 SELECT count(*) FROM (
     SELECT 1 FROM labels WHERE fraud_type = %s AND received_at > %s LIMIT %s
-) AS some
+) AS found
 """
 
 

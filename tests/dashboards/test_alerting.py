@@ -57,7 +57,11 @@ def test_every_fault_of_the_chaos_run_has_its_alert() -> None:
 def test_every_metric_of_a_rule_is_one_that_is_told() -> None:
     told = "".join(
         (ROOT / path).read_text()
-        for path in ("bentos/fraud_detector/metrics.py", "bentos/fraud_detector/ledger_metrics.py")
+        for path in (
+            "bentos/fraud_detector/metrics.py",
+            "bentos/fraud_detector/ledger_metrics.py",
+            "bentos/stream/stream_metrics.py",
+        )
     )
     told += " fraud_live_recall_ratio"  # made of its parts there
     for name, rule in rules().items():

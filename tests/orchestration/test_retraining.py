@@ -16,10 +16,12 @@ from fraud.ledger.measurements import record_measurements as record
 from fraud.ledger.pool import ConnectionPool
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD
+from orchestration.automation import jobs
 from orchestration.resources import LedgerResource
 from orchestration.retraining import need
-from orchestration.sensors import ask_for_retraining
+from orchestration.sensors import LEAST_DECISIONS, ask_for_retraining, sensors
 from tests.bentos.fraud_detector.detector import promote
+from tests.orchestration.served_world import serve
 from tests.servers import temporary_run_dir
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
@@ -152,3 +154,32 @@ def test_the_sensor_asks_once_and_tells_people(
     assert isinstance(
         ask_for_retraining(ledger, settings, CREDIT_CARD, NOW + 25 * HOUR), dg.RunRequest
     )
+
+
+def test_a_report_is_asked_for_once_there_is_enough_to_report_on(settings: Settings) -> None:
+    ledger = LedgerResource(settings=settings)
+    monitoring, maturity, retraining = sensors(CREDIT_CARD, jobs(CREDIT_CARD))
+
+    def evaluated(sensor: dg.SensorDefinition = monitoring) -> Any:
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(
+                instance, resources={"ledger": ledger, "settings": settings}
+            ) as context,
+        ):
+            return sensor.evaluate_tick(context)
+
+    assert evaluated().run_requests == []
+    pool, now = ConnectionPool(ledger.url(), size=1), dt.datetime.now(dt.UTC)
+    serve(pool, now, LEAST_DECISIONS, age=dt.timedelta(hours=1))
+    assert "labels since" in str(evaluated(maturity).skip_message)  # some fifty came
+    assert "No model" in str(evaluated(retraining).skip_message)
+    [asked] = evaluated().run_requests or []
+    assert "500 decisions" in asked.tags["fraud/why"]
+    with pool.transaction() as cursor:
+        record(cursor, [drift(0.1, at=now - dt.timedelta(hours=2))])
+    assert evaluated().run_requests == []  # enough for a day, but a day has not passed
+    with pool.transaction() as cursor:
+        record(cursor, [drift(0.1, at=now)])
+    pool.close()
+    assert "0 decisions" in str(evaluated().skip_message)
