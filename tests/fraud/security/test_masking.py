@@ -58,6 +58,7 @@ def test_a_number_is_found_in_its_surroundings(around: str) -> None:
         "41111111111111111111",  # 20 digits
         "192.168.100.100:51234",
         "550e8400-e29b-41d4-a716-446655440000",
+        "01a206e8-6902-7878-9524-3f3775fa1b94",  # a UUID; 6902 7878 9524 3 passes as a number
         "411111******1111",
         "USER_000123",
     ],
