@@ -36,6 +36,7 @@ from fraud.ledger import erasures
 from fraud.ledger.audit import AuditEntry, append, claim_chain
 from fraud.ledger.embedded import ledger_url
 from fraud.ledger.engine import connect
+from fraud.ledger.erasure_requests import settle_request, waiting_requests
 from fraud.ledger.outbox import announce_erasure
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.schema import migrate
@@ -99,6 +100,27 @@ def erase_person(
     pool = ConnectionPool(url, size=2)
     with closing(pool):
         return _Work(settings, pool, person, actor, reason, origin).run(is_trial=is_trial)
+
+
+def erase_requested(settings: Settings) -> list[dict[str, object]]:
+    """Carry out every request that waits, each in the name of who asked; the receipts.
+
+    Raises:
+        FraudError: one cannot be carried out; those before it are done.
+    """
+    url = ledger_url(settings)
+    migrate(url)
+    receipts = []
+    with closing(ConnectionPool(url, size=1)) as pool:
+        with pool.transaction() as cursor:
+            waiting = waiting_requests(cursor, field_protection(settings))
+        for each in waiting:
+            person = Person(each.values)
+            receipt = erase_person(settings, person, actor=each.requested_by, reason=each.reason)
+            with pool.transaction() as cursor:
+                settle_request(cursor, each.request_id, str(receipt["erasure_id"]))
+            receipts.append(receipt)
+    return receipts
 
 
 class _Work:

@@ -16,6 +16,7 @@ POLICY_READ, POLICY_WRITE = "policy:read", "policy:write"
 DECISIONS_READ = "decisions:read"
 CASES_READ, CASES_WRITE = "cases:read", "cases:write"
 LABELS_WRITE = "labels:write"
+ERASURES_READ, ERASURES_WRITE = "erasures:read", "erasures:write"
 AUDIT_READ = "audit:read"
 
 MAX_BODY = 256 * 1024
@@ -77,6 +78,8 @@ ROUTES: tuple[Access, ...] = (
     Access("/cases/{case_id}/closure", POST, CASES_WRITE, max_body=MAX_BODY),
     Access("/labels", POST, LABELS_WRITE, max_body=MAX_BODY),
     Access("/connectors/stripe/webhook", POST, is_signed=True, max_body=MAX_BODY),
+    Access("/erasures", POST, ERASURES_WRITE, max_body=MAX_BODY),
+    Access("/erasures/{request_id}", GET, ERASURES_READ),
     Access("/audit", GET, AUDIT_READ),
     Access("/audit/verification", POST, AUDIT_READ),
 )

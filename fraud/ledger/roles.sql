@@ -20,5 +20,6 @@ GRANT INSERT, UPDATE ON fraud_alerts, cases, audit_anchor TO fraud_service;
 GRANT INSERT, UPDATE ON rule_states, list_entries, policy_periods TO fraud_service;
 GRANT INSERT, UPDATE, DELETE ON entity_state, outbox TO fraud_service;
 GRANT INSERT, UPDATE, DELETE ON outbox_sinks, outbox_dead_letters TO fraud_service;
+GRANT INSERT ON erasure_requests TO fraud_service;
 GRANT UPDATE ON labels TO fraud_service;
 REVOKE UPDATE, DELETE, TRUNCATE ON audit_log, transactions, decisions FROM fraud_service;

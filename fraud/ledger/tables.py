@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, JSONB, UUID
 
 import fraud.ledger.deployment_tables
+import fraud.ledger.erasure_requests
 import fraud.ledger.erasures
 import fraud.ledger.materialisations
 import fraud.ledger.measurements

@@ -1,7 +1,16 @@
 """The routers of all operations."""
 
-from bentos.fraud_detector.operations import audit, cases, decisions, labels, lists, policy, rules
+from bentos.fraud_detector.operations import (
+    audit,
+    cases,
+    decisions,
+    erasures,
+    labels,
+    lists,
+    policy,
+    rules,
+)
 
 OPERATIONS = tuple(
-    module.router for module in (rules, lists, policy, decisions, cases, labels, audit)
+    module.router for module in (rules, lists, policy, decisions, cases, labels, erasures, audit)
 )
