@@ -19,18 +19,23 @@ from bentos.scoring.model import ScoringModel
 from feature_store.lake import Lake
 from fraud.domain.errors import NotFound
 from fraud.ledger.deployments import current_deployment
-from fraud.ledger.pool import transaction
+from fraud.ledger.measurements import DRIFT, measurement_history
+from fraud.ledger.pool import ConnectionPool, transaction
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.assets import train
 from orchestration.definitions import build_definitions
 from orchestration.display import PipelineResult
+from orchestration.drift_windows import LEAST_SERVED
 from orchestration.pipeline import SourceChoice, run_pipeline
+from orchestration.resources import LedgerResource
+from orchestration.sensors import ask_for_retraining
 from orchestration.steps import StepEvent
 from orchestration.training.candidates import CANDIDATES
 from orchestration.training.train import train_candidate
 from orchestration.workbench import Workbench
 from tests.orchestration.mlflow_server import mlflow_server
+from tests.orchestration.served_world import serve
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -271,6 +276,29 @@ def test_one_more_day_brings_log_and_state_up_to_it(
     assert Lake(settings.lake_url).days(CREDIT_CARD)[-1] == TODAY
     metadata = materialized("online_state").metadata
     assert (metadata["first_day"].value, metadata["last_day"].value) == ("2026-01-09", str(TODAY))
+
+
+def test_what_is_served_drifts_and_retraining_is_asked_for(
+    first_run: Told, settings: Settings, dagster_home: Path, ledger_url: str
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    pool = ConnectionPool(ledger_url, size=1)
+    # These features have nothing to do with those of the simulator's world.
+    serve(pool, now, LEAST_SERVED, age=dt.timedelta(hours=1))
+    job = build_definitions(settings, TODAY).resolve_job_def("credit_card_monitoring")
+    with dg.DagsterInstance.get() as instance:
+        assert job.execute_in_process(instance=instance).success
+    with pool.transaction() as cursor:
+        [found] = measurement_history(cursor, "credit_card", DRIFT, limit=1)
+    pool.close()
+    assert found.values["served"] == 1
+    assert found.decisions == LEAST_SERVED
+    assert found.values["drifted_share"] > 0.3
+    metadata = materialized("drift_report").metadata
+    assert str(metadata["current_rows"].value) == f"{LEAST_SERVED} of {LEAST_SERVED}"
+    asked = ask_for_retraining(LedgerResource(settings=settings), settings, CREDIT_CARD, now)
+    assert isinstance(asked, dg.RunRequest)
+    assert "of the features drifted" in asked.tags["fraud/why"]
 
 
 def test_retraining_by_the_calendar_uses_the_whole_log(
