@@ -6,22 +6,24 @@ from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 
 from fraud.domain.fraud_type import FraudType
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
 from orchestration.assets.naming import TRAINING_FRAME, Materialized, asset_key
-from orchestration.assets.pictures import numbers, picture
+from orchestration.assets.pictures import numbers, picture, table
 from orchestration.frames import FrameStore
 from orchestration.resources import LakeResource, MlflowResource
 from orchestration.training.candidates import CANDIDATES
 from orchestration.training.provenance import git_commit
-from orchestration.training.split import Split, temporal_split
+from orchestration.training.split import Split, temporal_split, untimely
 from orchestration.training.tracking import log_candidate
 from orchestration.training.train import TrainedCandidate, train_candidate
 from orchestration.workbench import CandidateRun, Workbench
 
 ONNX_PARITY = "onnx_parity"
+LABELS_IN_TIME = "labels_in_time"
 SHOWN = (
     "average_precision",
     "roc_auc",
@@ -60,7 +62,14 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
                 ONNX_PARITY,
                 asset=key,
                 description="The exported graph answers what the fitted model answers.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                LABELS_IN_TIME,
+                asset=key,
+                blocking=True,
+                description="The training sample holds no truth that was reported after its label "
+                "cutoff.",
+            ),
         ],
     )
     def candidate(
@@ -111,11 +120,28 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
                         "max_difference": trained.parity.max_difference,
                         "tolerance": trained.parity.tolerance,
                     },
-                )
+                ),
+                labels_in_time(split, store.labels(), fraud_type),
             ],
         )
 
     return candidate
+
+
+def labels_in_time(
+    split: Split, labels: pd.DataFrame, fraud_type: FraudType
+) -> dg.AssetCheckResult:
+    """Whether all that was learnt from could be known at the label cutoff."""
+    late = untimely(split.train, labels, fraud_type.maturity_us)
+    return dg.AssetCheckResult(
+        check_name=LABELS_IN_TIME,
+        passed=late == 0,
+        metadata={
+            "label_cutoff": split.label_cutoff.isoformat(),
+            "rows": len(split.train),
+            "rows_known_too_late": late,
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -176,6 +202,10 @@ def metadata_of(trained: TrainedCandidate, split: Split) -> dict[str, dg.Metadat
     plots = {name: picture(name, png) for name, png in trained.plots.items()}
     return {
         **numbers(shown),
+        "intervals": intervals_of(trained),
+        "weeks_and_segments": slices_of(trained),
+        "latency_p50_us": dg.MetadataValue.float(round(trained.report.latency.p50_us, 1)),
+        "latency_p99_us": dg.MetadataValue.float(round(trained.report.latency.p99_us, 1)),
         **plots,
         "train_rows": dg.MetadataValue.int(len(split.train)),
         "train_frauds": dg.MetadataValue.int(split.train.frauds),
@@ -186,3 +216,36 @@ def metadata_of(trained: TrainedCandidate, split: Split) -> dict[str, dg.Metadat
             f"{trained.thresholds.block:.4f}, critical from {trained.thresholds.critical:.4f}"
         ),
     }
+
+
+def intervals_of(trained: TrainedCandidate) -> dg.MarkdownMetadataValue:
+    """Figures of the test days with their 95 % intervals, by bootstrap over customers."""
+    rows = [
+        [name.replace("_", " "), interval.value, interval.low, interval.high]
+        for name, interval in trained.report.intervals.items()
+    ]
+    return table(["figure", "value", "from", "to"], rows)
+
+
+def slices_of(trained: TrainedCandidate) -> dg.MarkdownMetadataValue:
+    """Figures of the test days by week and segment."""
+    header = [
+        "part",
+        "events",
+        "frauds",
+        "average precision",
+        "recall of alerts",
+        "genuine alerted",
+    ]
+    rows = [
+        [
+            f"{part.kind}: {part.name}",
+            part.events,
+            part.frauds,
+            part.average_precision,
+            part.recall_alert,
+            part.alert_share,
+        ]
+        for part in trained.report.slices
+    ]
+    return table(header, rows)

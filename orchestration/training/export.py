@@ -1,12 +1,13 @@
 """Export to ONNX, and the proof that the graph says what the model said."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as BoosterInput
 from skl2onnx import to_onnx as convert_sklearn
@@ -14,6 +15,7 @@ from skl2onnx.common.data_types import FloatTensorType as ForestInput
 
 from bentos.scoring.manifest import Calibration
 from bentos.scoring.model import INPUT, OUTPUT, open_session, to_probabilities
+from orchestration.training.blending import SQUEEZE, Blend
 from orchestration.training.candidates import FittedModel
 
 Floats = NDArray[np.float64]
@@ -54,14 +56,7 @@ def to_onnx(model: FittedModel, width: int) -> bytes:
         model: any fitted candidate.
         width: number of features.
     """
-    converters = {
-        "logistic_regression": _logistic_graph,
-        "random_forest": _forest_graph,
-        "xgboost": _xgboost_graph,
-        "lightgbm": _lightgbm_graph,
-    }
-    graph = converters[model.candidate.name](model.estimator, width)
-    return _canonical(graph, width)
+    return _canonical(_CONVERTERS[model.candidate.name](model.estimator, width), width)
 
 
 def check_parity(
@@ -147,23 +142,75 @@ def _lightgbm_graph(booster: Any, width: int) -> Any:
     return convert_lightgbm(booster, initial_types=inputs, target_opset=OPSET, zipmap=False).graph
 
 
-def _canonical(graph: Any, width: int) -> bytes:
-    """The part of a graph that makes the probabilities, with pinned versions and names."""
+def _blend_graph(blend: Blend, width: int) -> Any:
+    """The members' graphs side by side, and sigmoid(mean of their squeezed log-odds)."""
+    nodes, initializers = [], []
+    constants = {
+        "one": np.ones(1),
+        "squeeze": np.array([SQUEEZE]),
+        "stretch": np.array([1.0 - 2.0 * SQUEEZE]),
+        "members": np.array([float(len(blend.names))]),
+        "fraud_column": np.array([1]),
+    }
+    for name, estimator in zip(blend.names, blend.estimators, strict=True):
+        bare = _bare(_CONVERTERS[name](estimator, width), width)
+        graph = compose.add_prefix_graph(bare, f"{name}/", rename_inputs=False)
+        nodes += [
+            *graph.node,
+            helper.make_node(
+                "Gather", [graph.output[0].name, "fraud_column"], [f"{name}/p"], axis=1
+            ),
+            helper.make_node("Cast", [f"{name}/p"], [f"{name}/wide"], to=TensorProto.DOUBLE),
+            helper.make_node("Mul", [f"{name}/wide", "stretch"], [f"{name}/stretched"]),
+            helper.make_node("Add", [f"{name}/stretched", "squeeze"], [f"{name}/inner"]),
+            helper.make_node("Sub", ["one", f"{name}/inner"], [f"{name}/rest"]),
+            helper.make_node("Div", [f"{name}/inner", f"{name}/rest"], [f"{name}/odds"]),
+            helper.make_node("Log", [f"{name}/odds"], [f"{name}/log_odds"]),
+        ]
+        initializers += list(graph.initializer)
+    nodes += [
+        helper.make_node("Sum", [f"{name}/log_odds" for name in blend.names], ["total"]),
+        helper.make_node("Div", ["total", "members"], ["margin"]),
+        helper.make_node("Sigmoid", ["margin"], ["fraud"]),
+        helper.make_node("Sub", ["one", "fraud"], ["genuine"]),
+        helper.make_node("Concat", ["genuine", "fraud"], ["both"], axis=1),
+        helper.make_node("Cast", ["both"], [OUTPUT], to=TensorProto.FLOAT),
+    ]
+    initializers += [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    return helper.make_graph(nodes, "blend", [], [], initializers)
+
+
+_CONVERTERS: dict[str, Callable[[Any, int], Any]] = {
+    "logistic_regression": _logistic_graph,
+    "random_forest": _forest_graph,
+    "extra_trees": _forest_graph,
+    "xgboost": _xgboost_graph,
+    "lightgbm": _lightgbm_graph,
+    "blend": _blend_graph,
+}
+
+
+def _bare(graph: Any, width: int) -> Any:
+    """The part of a graph that makes the probabilities, with names of its own."""
     needed: set[str] = {OUTPUT}
     nodes: list[Any] = []
     for node in reversed(graph.node):
         if needed & set(node.output):
             nodes.insert(0, node)
             needed |= set(node.input)
-    canonical = helper.make_graph(
+    return helper.make_graph(
         nodes,
         "fraud",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, width])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, 2])],
         [tensor for tensor in graph.initializer if tensor.name in needed],
     )
+
+
+def _canonical(graph: Any, width: int) -> bytes:
+    """The bare graph as a model with pinned versions."""
     model = helper.make_model(
-        canonical,
+        _bare(graph, width),
         producer_name="fraud-platform",
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],

@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_curve
 
 from fraud.domain.policy import Thresholds
 from orchestration.training.calibration import reliability
+from orchestration.training.evaluation import Report
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -110,6 +111,33 @@ def importance_plot(title: str, importances: Mapping[str, float]) -> bytes:
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.margins(y=0.01)
+    return _png(figure)
+
+
+def slices_plot(title: str, report: Report) -> bytes:
+    """Average precision by week and segment, over the 95 % interval of the whole.
+
+    Args:
+        title: of the model.
+        report: of its test days.
+    """
+    parts = report.slices[::-1]
+    whole = report.intervals["average_precision"]
+    heading = f"{title}: average precision {whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
+    figure, axes = _canvas(heading, height=1.6 + 0.28 * len(parts))
+    axes.axvspan(whole.low, whole.high, color=BLUE, alpha=0.12, linewidth=0)
+    axes.axvline(whole.value, color=BLUE, linewidth=1)
+    names = [f"{part.kind}: {part.name}" for part in parts]
+    for place, part in enumerate(parts):
+        axes.plot(part.average_precision, place, "o", color=BLUE, markersize=6)
+        axes.plot(part.recall_alert, place, "|", color=ORANGE, markersize=12, markeredgewidth=2)
+        axes.annotate(
+            f"{part.frauds} frauds", (1.01, place), color=MUTED, fontsize=8, va="center",
+            annotation_clip=False,
+        )  # fmt: skip
+    axes.set_yticks(range(len(parts)), names)
+    axes.set(xlim=(0, 1), ylim=(-0.7, len(parts) - 0.3))
+    axes.set_xlabel("dot: average precision; bar: share of fraud found by alerts; band: 95 %")
     return _png(figure)
 
 

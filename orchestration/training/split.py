@@ -168,6 +168,26 @@ def temporal_split(
     )
 
 
+def untimely(sample: Sample, labels: pd.DataFrame, maturity_us: int) -> int:
+    """Rows of a sample whose truth nobody could know at its `known_as_of`; 0 unless it leaks.
+
+    A fraud must have been reported by then. A genuine event must not have been, and must have
+    matured or been called genuine.
+
+    Args:
+        sample: any part of a split.
+        labels: all labels, also those reported later.
+        maturity_us: age at which an event without a fraud label counts as genuine.
+    """
+    first = labels.groupby(["transaction_id", "is_fraud"])["reported_at"].min().unstack()
+    first = first.reindex(index=sample.transaction_id, columns=[False, True])
+    as_of = pd.Timestamp(sample.known_as_of)
+    reported, cleared = ((first[verdict] <= as_of).to_numpy() for verdict in (True, False))
+    is_ripe = sample.time_us + maturity_us <= to_us(sample.known_as_of)
+    known = np.where(sample.is_fraud, reported, ~reported & (is_ripe | cleared))
+    return int((~known).sum())
+
+
 class _Rows:
     """A frame and its labels, ready to be cut."""
 

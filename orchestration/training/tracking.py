@@ -8,7 +8,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import mlflow
@@ -187,6 +187,14 @@ def _metrics(candidate: TrainedCandidate) -> dict[str, float]:
         "threshold/critical": candidate.thresholds.critical,
         "calibration/a": candidate.calibration.a,
         "calibration/b": candidate.calibration.b,
+        **{
+            f"test/{name}_{end}": getattr(interval, end)
+            for name, interval in candidate.report.intervals.items()
+            for end in ("low", "high")
+            if np.isfinite(getattr(interval, end))
+        },
+        "latency/p50_us": candidate.report.latency.p50_us,
+        "latency/p99_us": candidate.report.latency.p99_us,
         "parity/max_difference": candidate.parity.max_difference,
         "fit_seconds": candidate.fit_seconds,
     }
@@ -198,6 +206,10 @@ def _log_files(candidate: TrainedCandidate) -> None:
             (Path(folder) / f"{name}.png").write_bytes(png)
         mlflow.log_artifacts(folder, "plots")
     mlflow.log_dict(dict(candidate.importances), "importances.json")
+    rows = [asdict(part) for part in candidate.report.slices]
+    if rows:
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        mlflow.log_table(columns, "slices.json")
 
 
 def _signature(width: int) -> ModelSignature:

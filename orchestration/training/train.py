@@ -18,9 +18,15 @@ from fraud.domain.fraud_type import FraudType
 from fraud.domain.policy import Thresholds
 from orchestration.training.calibration import fit_sigmoid
 from orchestration.training.candidates import CANDIDATES, MAX_GENUINE, SEED, fit_candidate
+from orchestration.training.evaluation import Report, report_on
 from orchestration.training.export import ParityReport, check_parity, to_onnx
 from orchestration.training.metrics import evaluate
-from orchestration.training.plots import calibration_plot, importance_plot, precision_recall_plot
+from orchestration.training.plots import (
+    calibration_plot,
+    importance_plot,
+    precision_recall_plot,
+    slices_plot,
+)
 from orchestration.training.split import Sample, Split
 from orchestration.training.thresholds import choose_thresholds
 
@@ -41,6 +47,7 @@ class TrainedCandidate:
         baseline: training median per feature.
         importances: share per feature name.
         plots: PNG bytes by name, of the test sample.
+        report: intervals, weeks, segments and latency, of the test sample.
         fit_seconds: time the fit took.
     """
 
@@ -55,6 +62,7 @@ class TrainedCandidate:
     baseline: tuple[float, ...]
     importances: Mapping[str, float]
     plots: Mapping[str, bytes] = field(repr=False)
+    report: Report
     fit_seconds: float
 
     @property
@@ -109,6 +117,7 @@ def train_candidate(
     onnx_bytes = to_onnx(model, len(fraud_type.feature_names))
     importances = dict(zip(fraud_type.feature_names, model.importances().tolist(), strict=True))
     title, test = model.candidate.title, split.test
+    report = report_on(answered["test"], test, thresholds, fraud_type, onnx_bytes)
     return TrainedCandidate(
         name=name,
         title=title,
@@ -136,7 +145,9 @@ def train_candidate(
             ),
             "calibration": calibration_plot(title, answered["test"], test.is_fraud),
             "importances": importance_plot(title, importances),
+            "slices": slices_plot(title, report),
         },
+        report=report,
         fit_seconds=fit_seconds,
     )
 

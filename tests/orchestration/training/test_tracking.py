@@ -116,6 +116,7 @@ def test_a_run_holds_its_pictures(store: str, logged: LoggedRun) -> None:
         "precision_recall.png",
         "calibration.png",
         "importances.png",
+        "slices.png",
     }
 
 
