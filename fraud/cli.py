@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -116,6 +116,9 @@ def run_the_pipeline(
     mapping: Annotated[Path | None, typer.Option("--map", help="Its YAML mapping.")] = None,
     first: DayOption = None,
     last: DayOption = None,
+    search_seconds: Annotated[
+        float, typer.Option(min=0.0, help="Time per fraud type to search hyper-parameters in.")
+    ] = 0.0,
     all_types: Annotated[
         bool, typer.Option("--all", help="Every fraud type in turn, each from its own source.")
     ] = False,
@@ -125,18 +128,17 @@ def run_the_pipeline(
     with clear_errors():
         from orchestration.pipeline import SourceChoice, run_every_pipeline, run_pipeline
 
+        options: dict[str, Any] = {"first": begin, "last": end, "search_seconds": search_seconds}
         if all_types:
             if source or file or mapping:
                 raise SettingsError(
                     "One source cannot hold every fraud type.",
                     remedy="Leave out --source, --file and --map, or name one --fraud-type.",
                 )
-            results = list(run_every_pipeline(load_settings(), first=begin, last=end).values())
+            results = list(run_every_pipeline(load_settings(), **options).values())
         else:
             choice = SourceChoice(kind=source, path=file, mapping=mapping) if source else None
-            results = [
-                run_pipeline(load_settings(), fraud_type, first=begin, last=end, source=choice)
-            ]
+            results = [run_pipeline(load_settings(), fraud_type, source=choice, **options)]
     raise typer.Exit(0 if all(result.success for result in results) else 1)
 
 

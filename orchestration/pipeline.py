@@ -22,6 +22,7 @@ from fraud.ledger.schema import migrate
 from fraud.settings import Settings
 from fraud.types.registry import fraud_type as declared
 from fraud.types.registry import fraud_types
+from orchestration.assets.naming import asset_key
 from orchestration.automation import pipeline_job_name
 from orchestration.definitions import build_definitions
 from orchestration.display import Display, PipelineResult
@@ -30,6 +31,7 @@ from orchestration.partitions import range_tags
 from orchestration.resources import SourceKind
 from orchestration.sources.simulated import SIMULATORS
 from orchestration.steps import LOGGER, StepEvent, StepListener, step_logger
+from orchestration.training.search import SPACES
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def run_pipeline(
     last: dt.date | None = None,
     source: SourceChoice | None = None,
     today: dt.date | None = None,
+    search_seconds: float = 0.0,
     on_event: Callable[[StepEvent], None] = lambda event: None,
     console: Console | None = None,
 ) -> PipelineResult:
@@ -82,6 +85,8 @@ def run_pipeline(
         source: where transactions come from; if None the simulator, or what is in the lake
             where files were ingested.
         today: the current day; that of the clock if None.
+        search_seconds: time to search hyper-parameters in, shared out among the candidates;
+            0 trains each with its stated ones.
         on_event: told of everything that happens to a step.
         console: where progress is printed; the standard output if None.
 
@@ -117,6 +122,12 @@ def run_pipeline(
         run_config: dict[str, Any] = {
             "resources": {"source": {"config": source.config()}},
             "loggers": {LOGGER: {"config": {}}},
+            "ops": {
+                asset_key(kind, name).to_python_identifier(): {
+                    "config": {"search_seconds": search_seconds / len(SPACES)}
+                }
+                for name in SPACES
+            },
         }
         try:
             definitions = build_definitions(
@@ -143,6 +154,7 @@ def run_every_pipeline(
     first: dt.date | None = None,
     last: dt.date | None = None,
     today: dt.date | None = None,
+    search_seconds: float = 0.0,
     console: Console | None = None,
 ) -> dict[str, PipelineResult]:
     """Run the whole loop of each fraud type in turn; one that fails does not stop the others.
@@ -159,7 +171,13 @@ def run_every_pipeline(
             shown.print(f"{kind.title}: left out, because no file was ingested (fraud ingest).")
             continue
         results[name] = run_pipeline(
-            settings, name, first=first, last=last, today=today, console=console
+            settings,
+            name,
+            first=first,
+            last=last,
+            today=today,
+            search_seconds=search_seconds,
+            console=console,
         )
     for name, result in results.items():
         ended = "done" if result.success else f"failed: {result.failure}"

@@ -17,6 +17,7 @@ from orchestration.frames import FrameStore
 from orchestration.resources import LakeResource, MlflowResource
 from orchestration.training.candidates import CANDIDATES
 from orchestration.training.provenance import git_commit
+from orchestration.training.search import SPACES, Found, search
 from orchestration.training.split import Split, temporal_split, untimely
 from orchestration.training.tracking import log_candidate
 from orchestration.training.train import TrainedCandidate, train_candidate
@@ -35,6 +36,16 @@ SHOWN = (
     "known_share",
 )
 LONGEST_WARM_UP, LONGEST_EVALUATION = 30, 14
+
+
+class CandidateConfig(dg.Config):
+    """How a candidate is trained.
+
+    Attributes:
+        search_seconds: time for the search of its hyper-parameters; 0 takes the stated ones.
+    """
+
+    search_seconds: float = 0.0
 
 
 def candidate_assets(fraud_type: FraudType) -> list[dg.AssetsDefinition]:
@@ -74,13 +85,26 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
     )
     def candidate(
         context: dg.AssetExecutionContext,
+        config: CandidateConfig,
         lake: LakeResource,
         mlflow_server: MlflowResource,
         settings: dg.ResourceParam[Settings],
     ) -> Materialized:
         store = lake.frames(fraud_type)
         split = split_of(store, fraud_type)
-        trained = train_candidate(name, split, fraud_type)
+        found = None
+        if config.search_seconds > 0 and name in SPACES:
+            found = search(
+                name,
+                split.train,
+                fraud_type,
+                settings.run_dir / "search" / f"{fraud_type.name}.journal",
+                seconds=config.search_seconds,
+                on_trial=lambda number, value, best: context.log.info(
+                    f"{name}: trial {number} reaches {value:.4f}, the best so far {best:.4f}"
+                ),
+            )
+        trained = train_candidate(name, split, fraud_type, params=found.params if found else None)
         info = store.info()
         now = dt.datetime.now(dt.UTC)
         run = log_candidate(
@@ -105,6 +129,7 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
         )
         return dg.MaterializeResult(
             metadata=metadata_of(trained, split)
+            | searched(found)
             | {
                 "mlflow_run": dg.MetadataValue.url(
                     mlflow_server.run_url(run.experiment_id, run.run_id)
@@ -126,6 +151,18 @@ def candidate_asset(fraud_type: FraudType, name: str) -> dg.AssetsDefinition:
         )
 
     return candidate
+
+
+def searched(found: Found | None) -> dict[str, dg.MetadataValue]:
+    """What the search of the hyper-parameters came to, if there was one."""
+    if found is None:
+        return {}
+    return {
+        "search_trials": dg.MetadataValue.int(found.trials),
+        "search_average_precision": dg.MetadataValue.float(round(found.average_precision, 6)),
+        "search_initial": dg.MetadataValue.float(round(found.initial, 6)),
+        "search_params": dg.MetadataValue.json(dict(found.params)),
+    }
 
 
 def labels_in_time(

@@ -50,6 +50,7 @@ def model_card(
         manifest=manifest,
         metrics=candidate.metrics["test"],
         params=candidate.params,
+        report=candidate.report,
         title=candidate.title,
         verdict=verdict,
         windows=[("train", spans.train), ("validation", spans.validation), ("test", spans.test)],

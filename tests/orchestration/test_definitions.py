@@ -76,6 +76,7 @@ def test_what_must_hold_before_a_model_serves_is_blocking(definitions: dg.Defini
         ("labels", "no_labels_lost"),
         ("training_frame", "no_nan"),
         ("training_frame", "labels_known_at_cutoff"),
+        *((name, "labels_in_time") for name in CANDIDATES),
         ("champion", "onnx_parity"),
         ("champion", "scores_sane"),
     }

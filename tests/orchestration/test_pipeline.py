@@ -227,12 +227,19 @@ def test_the_review_looks_at_matured_weeks(first_run: Told) -> None:
 
 @pytest.fixture(scope="module")
 def second_run(first_run: Told, settings: Settings) -> Told:
-    """The same days once more, from what is in the lake."""
+    """The same days once more, from what is in the lake, with time for one trial each."""
     before = Lake(settings.lake_url).events(CREDIT_CARD)
-    told = run(settings, source=SourceChoice(kind="lake"))
+    told = run(settings, source=SourceChoice(kind="lake"), search_seconds=0.1)
     assert told.result.success, told.printed
     assert Lake(settings.lake_url).events(CREDIT_CARD).equals(before)
     return told
+
+
+def test_a_search_is_told_of_and_leaves_a_journal(second_run: Told, settings: Settings) -> None:
+    metadata = materialized("lightgbm").metadata
+    assert metadata["search_trials"].value == 1
+    assert metadata["search_average_precision"].value == metadata["search_initial"].value
+    assert (settings.run_dir / "search" / "credit_card.journal").is_file()
 
 
 def test_a_rerun_compares_with_the_champion_that_serves(
