@@ -4,16 +4,18 @@ import datetime as dt
 import json
 import secrets
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from fraud.connector_commands import ach_app, stripe_app
+from fraud.deployment_commands import deployments_app, promote, rollback
 from fraud.domain.errors import SettingsError
 from fraud.erase_commands import erase
 from fraud.failure import FAILED, clear_errors
+from fraud.pipeline_commands import pipeline_app
 from fraud.relay_commands import relay_app
 from fraud.security.masking import install_masking
 from fraud.settings import load_settings
@@ -27,7 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bento_app = typer.Typer(help="The Bento: the package that serves.", no_args_is_help=True)
-pipeline_app = typer.Typer(help="From events to a champion.", no_args_is_help=True)
 db_app = typer.Typer(help="The ledger's schema.", no_args_is_help=True)
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
 features_app = typer.Typer(help="The catalogue of features.", no_args_is_help=True)
@@ -43,12 +44,12 @@ for name, group in (
     ("stripe", stripe_app),
     ("ach", ach_app),
     ("stream", stream_app),
+    ("deployments", deployments_app),
 ):
     app.add_typer(group, name=name)
-app.command()(erase)
-app.command("kafka")(kafka)
+for command in (erase, kafka, promote, rollback):
+    app.command()(command)
 
-DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day, UTC.")]
 FraudTypeOption = Annotated[str, typer.Option("--fraud-type", help="Name of a fraud type.")]
 
 
@@ -72,12 +73,16 @@ def run(
 
 
 @app.command()
-def serve() -> None:
-    """Serve the newest Bento in the foreground."""
+def serve(
+    bento: Annotated[
+        str, typer.Option(help="Its tag, e.g. of a model's own Bento.")
+    ] = "fraud_detector:latest",
+) -> None:
+    """Serve the newest Bento in the foreground, or another one."""
     with clear_errors():
         from fraud.run.serve import serve_bento
 
-        serve_bento(load_settings())
+        serve_bento(load_settings(), bento)
 
 
 @bento_app.command("build")
@@ -100,46 +105,6 @@ def ingest(
         from orchestration.ingest import ingest_file
 
         ingest_file(load_settings(), fraud_type, file, mapping, console=Console())
-
-
-@pipeline_app.command("run")
-def run_the_pipeline(
-    fraud_type: FraudTypeOption = "credit_card",
-    source: Annotated[
-        Literal["simulator", "file", "lake"] | None,
-        typer.Option(
-            help="Where new transactions come from; lake: only what is there.",
-            show_default="lake where files were ingested, else simulator",
-        ),
-    ] = None,
-    file: Annotated[Path | None, typer.Option(help="CSV or Parquet, for the source file.")] = None,
-    mapping: Annotated[Path | None, typer.Option("--map", help="Its YAML mapping.")] = None,
-    first: DayOption = None,
-    last: DayOption = None,
-    search_seconds: Annotated[
-        float, typer.Option(min=0.0, help="Time per fraud type to search hyper-parameters in.")
-    ] = 0.0,
-    all_types: Annotated[
-        bool, typer.Option("--all", help="Every fraud type in turn, each from its own source.")
-    ] = False,
-) -> None:
-    """Ingest, compute features, train, compare, and promote a champion."""
-    begin, end = (day.date() if day else None for day in (first, last))
-    with clear_errors():
-        from orchestration.pipeline import SourceChoice, run_every_pipeline, run_pipeline
-
-        options: dict[str, Any] = {"first": begin, "last": end, "search_seconds": search_seconds}
-        if all_types:
-            if source or file or mapping:
-                raise SettingsError(
-                    "One source cannot hold every fraud type.",
-                    remedy="Leave out --source, --file and --map, or name one --fraud-type.",
-                )
-            results = list(run_every_pipeline(load_settings(), **options).values())
-        else:
-            choice = SourceChoice(kind=source, path=file, mapping=mapping) if source else None
-            results = [run_pipeline(load_settings(), fraud_type, source=choice, **options)]
-    raise typer.Exit(0 if all(result.success for result in results) else 1)
 
 
 @db_app.command("migrate")

@@ -17,6 +17,7 @@ from pydantic_settings import SettingsConfigDict
 
 from fraud.domain.errors import SettingsError
 from fraud.monitoring_settings import MonitoringSettings
+from fraud.promotion_settings import PromotionSettings
 from fraud.security.secret_files import (
     MIN_SECRET_BYTES,
     generated_secret,
@@ -42,7 +43,7 @@ def _default_workers() -> int:
     return min(os.cpu_count() or 1, 8)
 
 
-class Settings(StreamSettings, MonitoringSettings):
+class Settings(StreamSettings, MonitoringSettings, PromotionSettings):
     """The configuration of one process; make it with `load_settings`.
 
     Attributes:

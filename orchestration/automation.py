@@ -10,6 +10,7 @@ from fraud.domain.fraud_type import FraudType
 from orchestration.assets.naming import (
     DRIFT_REPORT,
     LABELS,
+    LIVE_GATES,
     LIVE_QUALITY_ASSET,
     ONLINE_STATE,
     PATTERNS_ASSET,
@@ -49,6 +50,7 @@ def jobs(fraud_type: FraudType) -> dict[str, UnresolvedAssetJobDefinition]:
     review = dg.AssetSelection.assets(*(asset_key(fraud_type, name) for name in reviewed))
     monitoring = dg.AssetSelection.assets(*(asset_key(fraud_type, name) for name in live))
     quality = dg.AssetSelection.assets(asset_key(fraud_type, LIVE_QUALITY_ASSET))
+    gates = dg.AssetSelection.assets(asset_key(fraud_type, LIVE_GATES))
     frame = dg.AssetSelection.assets(asset_key(fraud_type, TRAINING_FRAME))
     state = dg.AssetSelection.assets(asset_key(fraud_type, ONLINE_STATE))
     executor = dg.in_process_executor
@@ -56,7 +58,7 @@ def jobs(fraud_type: FraudType) -> dict[str, UnresolvedAssetJobDefinition]:
     return {
         "pipeline": dg.define_asset_job(
             pipeline_job_name(fraud_type),
-            everything,
+            everything - gates,
             description=f"{title}: the whole loop, from the source to a served model and its "
             "first drift report.",
             executor_def=executor,
@@ -70,9 +72,15 @@ def jobs(fraud_type: FraudType) -> dict[str, UnresolvedAssetJobDefinition]:
         ),
         "retraining": dg.define_asset_job(
             f"{fraud_type.name}_retraining",
-            everything - daily - state - review,
+            everything - daily - state - review - gates,
             description=f"{title}: frame, candidates, champion and deployment on the log as it "
             "is now.",
+            executor_def=executor,
+        ),
+        "promotion": dg.define_asset_job(
+            f"{fraud_type.name}_promotion",
+            gates,
+            description=f"{title}: hold who challenges against the live gates, and act on it.",
             executor_def=executor,
         ),
         "review": dg.define_asset_job(

@@ -7,10 +7,10 @@ from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.models import ModelPerformance
 from orchestration.training.model_card import model_card
-from orchestration.training.promotion import Verdict
 from orchestration.training.provenance import git_commit
 from orchestration.training.release import manifest_of
 from orchestration.training.split import Split
+from orchestration.training.verdict import Verdict
 from orchestration.workbench import CandidateRun, Decision
 
 

@@ -10,7 +10,11 @@ from fraud.domain.fraud_type import FraudType
 from fraud.security.masking import install_masking
 from fraud.settings import Settings, load_settings
 from fraud.types.registry import fraud_types
-from orchestration.assets.deploy import deployed_bundle_asset, schema_check
+from orchestration.assets.deploy import (
+    deployed_bundle_asset,
+    packages_check,
+    schema_check,
+)
 from orchestration.assets.evaluate import champion_asset
 from orchestration.assets.features import online_state_asset, training_frame_asset
 from orchestration.assets.ingest import transactions_asset
@@ -19,6 +23,7 @@ from orchestration.assets.live_quality import live_quality_asset
 from orchestration.assets.monitor import drift_report_asset
 from orchestration.assets.patterns import fraud_patterns_asset
 from orchestration.assets.platform import audit_check, capacity_report, compliance_report
+from orchestration.assets.promote import live_gates_asset, live_gates_sensor
 from orchestration.assets.review import performance_review_asset
 from orchestration.assets.train import candidate_assets
 from orchestration.automation import jobs, platform_schedules, schedules
@@ -47,7 +52,7 @@ def build_definitions(
     types: Mapping[str, FraudType] | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
-    """Assets, checks, jobs and schedules of all fraud types.
+    """Assets, checks, jobs, schedules and sensors of all fraud types.
 
     Args:
         settings: the configuration.
@@ -85,15 +90,16 @@ def type_definitions(fraud_type: FraudType, settings: Settings, today: dt.date) 
             *candidate_assets(fraud_type),
             champion_asset(fraud_type),
             deployed_bundle_asset(fraud_type),
+            live_gates_asset(fraud_type),
             drift_report_asset(fraud_type),
             performance_review_asset(fraud_type),
             live_quality_asset(fraud_type),
             fraud_patterns_asset(fraud_type),
         ],
-        asset_checks=[schema_check(fraud_type)],
+        asset_checks=[schema_check(fraud_type), packages_check(fraud_type)],
         jobs=list(of_type.values()),
         schedules=list(schedules(fraud_type, of_type)),
-        sensors=list(sensors(fraud_type, of_type)),
+        sensors=[*sensors(fraud_type, of_type), live_gates_sensor(fraud_type)],
     )
 
 

@@ -17,8 +17,8 @@ from bentos.scoring.manifest import Manifest
 from fraud.domain.errors import NotFound
 from fraud.domain.fraud_type import FraudType
 from fraud.settings import Settings
-from orchestration.training.promotion import Verdict
 from orchestration.training.train import TrainedCandidate
+from orchestration.training.verdict import Verdict
 
 T = TypeVar("T")
 

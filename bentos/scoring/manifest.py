@@ -1,5 +1,6 @@
 """The manifest of a model bundle: what a model is, as plain data."""
 
+import hashlib
 import json
 from typing import Annotated, Literal, Self
 
@@ -96,6 +97,11 @@ class Manifest(_Part):
                 f"{len(self.baseline)} baseline values for {len(self.feature_names)} features"
             )
         return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes, hex: the name of the bundle."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
         """The canonical bytes: sorted keys, two spaces of indent, UTF-8, one last newline."""

@@ -16,19 +16,23 @@ DRAIN_S = 8
 """Seconds that requests in flight have to end after SIGTERM."""
 
 
-def serve_bento(settings: Settings) -> NoReturn:
-    """Replace this process by the server of the newest Bento.
+def serve_bento(settings: Settings, tag: str = f"{BENTO}:latest") -> NoReturn:
+    """Replace this process by the server of a Bento.
+
+    Args:
+        settings: the configuration.
+        tag: which one; the newest that `fraud bento build` built if not given.
 
     Raises:
-        SettingsError: there is no Bento, or a secret it needs is unusable.
+        SettingsError: there is no such Bento, or a secret it needs is unusable.
     """
     places = Places(settings.run_dir, settings.bento_dir)
     places.make()
-    if not is_built(places):
-        raise SettingsError("There is no Bento to serve.", remedy="Run: fraud bento build")
+    if not is_built(places, tag):
+        raise SettingsError(f"There is no Bento {tag} to serve.", remedy="Run: fraud bento build")
     _ = token_keys(settings), settings.verify_key_pem  # better to fail here than in a worker
     command = [
-        *(tool("bentoml"), "serve", f"{BENTO}:latest"),
+        *(tool("bentoml"), "serve", tag),
         *("--host", settings.host, "--port", str(settings.api_port)),
         *("--timeout-graceful-shutdown", str(DRAIN_S)),
     ]

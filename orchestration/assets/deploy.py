@@ -1,21 +1,18 @@
 """Deployment: the champion as a signed bundle, and the record of when it began to serve."""
 
-import datetime as dt
-import hashlib
-
 import dagster as dg
 from psycopg2.extensions import cursor as Cursor
 
-from bentos.scoring.bundle import MANIFEST_FILE
 from fraud.catalogue import definition_of, differences, schema_of
 from fraud.domain.deployment import Deployment
 from fraud.domain.errors import FraudError
 from fraud.domain.event import to_us
 from fraud.domain.fraud_type import FraudType
 from fraud.known_schemas import served_schema
-from fraud.ledger.deployments import current_deployment, record_deployment
+from fraud.ledger.deployments import current_deployment
 from fraud.ledger.models import record_feature_schema
 from fraud.ledger.pool import ConnectionPool
+from fraud.run.model_bento import build_model_bento
 from fraud.settings import Settings
 from orchestration.assets.naming import (
     CHAMPION,
@@ -24,11 +21,15 @@ from orchestration.assets.naming import (
     Materialized,
     asset_key,
 )
+from orchestration.promotion.moves import bring_in
+from orchestration.promotion.office import open_office
+from orchestration.promotion.packaging import disagreements
 from orchestration.resources import LedgerResource
 from orchestration.serving import deployed_bundle as read_deployed
 from orchestration.training.release import release
 from orchestration.workbench import CandidateRun, Decision, Workbench
 
+PACKAGES_AGREE = "packages_agree"
 SCHEMA_IS_CURRENT = "served_schema_is_current"
 PROMOTED_BY = "pipeline"
 
@@ -42,33 +43,46 @@ def deployed_bundle_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
         group_name="deployment",
         kinds={"onnx", "bentoml"},
         description=(
-            "**The model that answers `/predict`: an ONNX graph and a manifest, signed.**\n\n"
-            "A row in the ledger's `deployments` says since when. The service finds it within "
-            "seconds, verifies it, and takes over without dropping a request; a bundle that does "
-            "not verify is refused, and the one before keeps serving. Where the champion rule "
-            "promoted nothing, nothing changes."
+            "**A model that passed the offline gates, as a signed bundle, in service.**\n\n"
+            "The first one answers `/predict` at once. Later ones challenge it: in shadow, as a "
+            "canary, then as champion (docs/promotion.md). Rows in the ledger's `deployments` say "
+            "since when. The service finds them within a second and verifies them; a bundle that "
+            "does not verify takes part in nothing. Where no model passed, nothing changes."
         ),
     )
     def deployed_bundle(
         ledger: LedgerResource, settings: dg.ResourceParam[Settings]
     ) -> Materialized:
         bench = Workbench(settings, fraud_type)
-        decision, now = bench.take_decision(), dt.datetime.now(dt.UTC)
+        decision = bench.take_decision()
         with ledger.pool() as pool:
             if decision.manifest is None or not decision.verdict.is_promoted:
                 return dg.MaterializeResult(metadata=unchanged(pool, fraud_type))
             run = bench.take(decision.verdict.winner)
-            deployment = deploy(pool, settings, fraud_type, run, decision, now)
+            model = released(settings, fraud_type, run, decision)
+            with pool.transaction() as cursor:
+                record_feature_schema(
+                    cursor,
+                    fraud_type.schema_hash,
+                    fraud_type.name,
+                    fraud_type.feature_names,
+                    definition_of(fraud_type),
+                )
+        bento = build_model_bento(settings, model)
+        with open_office(settings, PROMOTED_BY) as office:
+            outcome = bring_in(office, model, decision.verdict.gates)
         return dg.MaterializeResult(
             metadata={
-                "changed": True,
-                "model_version": deployment.model_version,
-                "bundle": dg.MetadataValue.path(settings.bundle_dir / deployment.bundle_path),
-                "bundle_digest": deployment.bundle_digest,
-                "reason": deployment.reason,
+                "changed": outcome is not None,
+                "stage": outcome.sentence if outcome else "It serves or challenges already.",
+                "model_version": model.model_version,
+                "bundle": dg.MetadataValue.path(settings.bundle_dir / model.bundle_path),
+                "bundle_digest": model.bundle_digest,
+                "bento": bento,
+                "reason": model.reason,
                 "manifest": dg.MetadataValue.json(decision.manifest.model_dump(mode="json")),
             },
-            data_version=dg.DataVersion(deployment.bundle_digest),
+            data_version=dg.DataVersion(model.bundle_digest),
         )
 
     return deployed_bundle
@@ -92,6 +106,25 @@ def schema_check(fraud_type: FraudType) -> dg.AssetChecksDefinition:
     return served_schema_is_current
 
 
+def packages_check(fraud_type: FraudType) -> dg.AssetChecksDefinition:
+    """A check that can run at any time: do Bentos and registry speak of what the ledger names?"""
+
+    @dg.asset_check(
+        name=PACKAGES_AGREE,
+        asset=asset_key(fraud_type, DEPLOYED_BUNDLE),
+        description="Ledger, bundles, Bentos and MLflow's registry name the same models in "
+        "service, by version and digest.",
+    )
+    def packages_agree(
+        ledger: LedgerResource, settings: dg.ResourceParam[Settings]
+    ) -> dg.AssetCheckResult:
+        with ledger.pool() as pool:
+            found = disagreements(pool, settings, fraud_type.name)
+        return dg.AssetCheckResult(passed=not found, description=" ".join(found))
+
+    return packages_agree
+
+
 def schema_result(cursor: Cursor, fraud_type: FraudType, settings: Settings) -> dg.AssetCheckResult:
     """Whether what serves can be served by the running code, and how it differs if not."""
     deployment = current_deployment(cursor, fraud_type.name)
@@ -108,42 +141,24 @@ def schema_result(cursor: Cursor, fraud_type: FraudType, settings: Settings) -> 
     return dg.AssetCheckResult(passed=digest == deployment.bundle_digest, metadata=metadata)
 
 
-def deploy(
-    pool: ConnectionPool,
-    settings: Settings,
-    fraud_type: FraudType,
-    run: CandidateRun,
-    decision: Decision,
-    now: dt.datetime,
+def released(
+    settings: Settings, fraud_type: FraudType, run: CandidateRun, decision: Decision
 ) -> Deployment:
-    """Write the winner's bundle and record that it serves from now on."""
+    """The winner's bundle, written and signed; not yet in service."""
     manifest = decision.manifest
     assert manifest is not None
     folder = settings.bundle_dir / fraud_type.name
     place = release(folder, run.candidate, manifest, settings.signing_key_pem)
-    digest = hashlib.sha256((place / MANIFEST_FILE).read_bytes()).hexdigest()
-    deployment = Deployment(
+    return Deployment(
         fraud_type=fraud_type.name,
         model_version=manifest.model_version,
         bundle_path=str(place.relative_to(settings.bundle_dir)),
-        bundle_digest=digest,
+        bundle_digest=manifest.digest,
         promoted_by=PROMOTED_BY,
         reason=" ".join(decision.verdict.reasons),
-        promoted_at_us=to_us(now),
+        promoted_at_us=to_us(manifest.trained_at),
         mlflow_run_id=run.run_id,
     )
-    with pool.transaction() as cursor:
-        record_feature_schema(
-            cursor,
-            fraud_type.schema_hash,
-            fraud_type.name,
-            fraud_type.feature_names,
-            definition_of(fraud_type),
-        )
-        serving = current_deployment(cursor, fraud_type.name)
-        if serving is None or serving.bundle_digest != digest:
-            record_deployment(cursor, deployment)
-    return deployment
 
 
 def unchanged(pool: ConnectionPool, fraud_type: FraudType) -> dict[str, str | bool]:

@@ -10,16 +10,20 @@ from orchestration.assets.train import ONNX_PARITY, split_of
 from orchestration.assets.verdicts import (
     SCORES_SANE,
     compared,
+    gates_table,
     held_back,
     parity_result,
     scores_result,
 )
 from orchestration.decision import decision_of, performances
+from orchestration.promotion.gates import load_gates
+from orchestration.promotion.offline_gates import Evidence, offline_gates
+from orchestration.promotion.skew import measured_skew
 from orchestration.resources import LakeResource, LedgerResource, MlflowResource
 from orchestration.serving import running_model
 from orchestration.training.candidates import CANDIDATES
-from orchestration.training.promotion import decide
-from orchestration.training.tracking import register_champion
+from orchestration.training.tracking import register_model
+from orchestration.training.verdict import choose, judged
 from orchestration.workbench import Workbench
 
 
@@ -34,9 +38,8 @@ def champion_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
         kinds={"mlflow"},
         description=(
             "**The candidate with the highest average precision on the validation days, if it "
-            "beats chance on the test days and does not fall behind the champion that serves "
-            "now.**\n\nIt is registered in MLflow with the alias `champion`; every candidate "
-            "gets a row in the ledger's `model_performance`."
+            "passes the offline gates of `mlflow/gates.yaml`.**\n\nIt is registered in MLflow; "
+            "every candidate gets a row in the ledger's `model_performance`."
         ),
         check_specs=[
             dg.AssetCheckSpec(
@@ -65,10 +68,20 @@ def champion_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
         runs = {name: bench.take(name) for name in CANDIDATES}
         split = split_of(lake.frames(fraud_type), fraud_type)
         with ledger.pool() as pool:
-            running = running_model(pool, settings, fraud_type)
-            candidates = [run.candidate for run in runs.values()]
-            verdict = decide(candidates, split.test, running)
+            verdict = choose([run.candidate for run in runs.values()])
             decision = decision_of(verdict, runs, split, fraud_type)
+            if decision.manifest is not None:
+                limits = load_gates(settings, fraud_type.name).offline
+                evidence = Evidence(
+                    candidate=runs[verdict.winner].candidate,
+                    manifest=decision.manifest,
+                    card=decision.card,
+                    test=split.test,
+                    running=running_model(pool, settings, fraud_type),
+                    skew=measured_skew(pool, lake.open(), fraud_type, limits.skew_decisions),
+                )
+                version = evidence.running.version if evidence.running else ""
+                verdict = judged(verdict, offline_gates(evidence, limits), version)
             checks = [
                 parity_result(runs, verdict),
                 scores_result(runs, verdict, decision.manifest, split.test),
@@ -79,7 +92,7 @@ def champion_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
             with pool.transaction() as cursor:
                 record_performance(cursor, performances(runs, decision.manifest, fraud_type))
         if decision.manifest is not None and verdict.is_promoted:
-            register_champion(
+            register_model(
                 runs[verdict.winner].run_id,
                 decision.manifest,
                 decision.card,
@@ -91,6 +104,7 @@ def champion_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
                 "winner": verdict.winner or "none",
                 "is_promoted": verdict.is_promoted,
                 "reasons": dg.MetadataValue.md("\n".join(f"- {line}" for line in verdict.reasons)),
+                "gates": gates_table(verdict.gates),
                 "candidates": compared(list(runs.values()), verdict.winner),
                 "model_card": dg.MetadataValue.md(decision.card),
                 "model_version": decision.manifest.model_version if decision.manifest else "none",

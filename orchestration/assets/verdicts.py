@@ -11,8 +11,9 @@ from bentos.scoring.manifest import Manifest
 from bentos.scoring.model import ScoringModel
 from orchestration.assets.pictures import table
 from orchestration.assets.train import ONNX_PARITY, SHOWN
-from orchestration.training.promotion import Verdict
+from orchestration.promotion.gates import GateResult
 from orchestration.training.split import Sample
+from orchestration.training.verdict import Verdict
 from orchestration.workbench import CandidateRun
 
 SCORES_SANE = "scores_sane"
@@ -33,6 +34,23 @@ def compared(runs: Sequence[CandidateRun], winner: str) -> dg.MarkdownMetadataVa
     ]
     header = ["candidate", "validation AP", *(name.replace("_", " ") for name in names)]
     return table(header, rows)
+
+
+def gates_table(gates: Sequence[GateResult]) -> dg.MarkdownMetadataValue:
+    """What each gate said."""
+    return table(
+        ["gate", "passed", "value", "limit", "in words"],
+        [
+            [
+                gate.gate,
+                "yes" if gate.passed else "**no**",
+                "-" if gate.value is None else gate.value,
+                gate.limit,
+                gate.sentence,
+            ]
+            for gate in gates
+        ],
+    )
 
 
 def parity_result(runs: dict[str, CandidateRun], verdict: Verdict) -> dg.AssetCheckResult:

@@ -7,8 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bentos.scoring.manifest import Manifest
 from fraud.domain.fraud_type import FraudType
-from orchestration.training.promotion import Verdict
 from orchestration.training.train import TrainedCandidate
+from orchestration.training.verdict import Verdict
 
 TEMPLATE = Path(__file__).parents[2] / "mlflow" / "model_card.md.j2"
 

@@ -1,4 +1,4 @@
-"""Every training run in MLflow, and the champion in its registry.
+"""Every training run in MLflow, and the models that passed their gates in its registry.
 
 The registry is for people and for comparison. Serving never loads from it: what serves is the
 signed bundle, and the registered version names it.
@@ -6,7 +6,7 @@ signed bundle, and the registered version names it.
 
 import datetime as dt
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,9 +28,6 @@ from orchestration.training.provenance import library_versions
 from orchestration.training.split import Sample, Split
 from orchestration.training.train import TrainedCandidate
 
-CHAMPION = "champion"
-
-
 DESCRIPTION_LIMIT = 5_000
 """Characters of a version's description that MLflow's tables hold; the whole card is a file."""
 
@@ -49,7 +46,7 @@ def experiment_name(fraud_type: FraudType) -> str:
 
 
 def registered_name(fraud_type: FraudType) -> str:
-    """The registered model whose versions were champions of a fraud type."""
+    """The registered model whose versions passed the gates of a fraud type."""
     return f"fraud-{fraud_type.name}"
 
 
@@ -96,15 +93,13 @@ def log_candidate(
         return LoggedRun(experiment.experiment_id, run.info.run_id)
 
 
-def register_champion(
+def register_model(
     run_id: str, manifest: Manifest, card: str, fraud_type: FraudType, *, tracking_uri: str
 ) -> str:
-    """Registers a run's model and gives it the alias `champion`; returns the version.
-
-    A run is registered once: doing it again only moves the alias back to it.
+    """Registers a run's model; returns the version. A run is registered once.
 
     Args:
-        run_id: of the champion.
+        run_id: of the model that passed the gates.
         manifest: of its bundle; kept with the run.
         card: its model card, Markdown; kept with the run and shown as the description.
         fraud_type: it serves.
@@ -120,7 +115,7 @@ def register_champion(
         client.log_text(run_id, manifest.to_bytes().decode(), "manifest.json")
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(
-                name, description=f"Champions of {fraud_type.title.lower()}."
+                name, description=f"Models of {fraud_type.title.lower()} that passed their gates."
             )
         model_id = _logged_model_id(client, run_id)
         version = _version_of(client, name, run_id) or client.create_model_version(
@@ -128,12 +123,79 @@ def register_champion(
             source=f"models:/{model_id}",
             run_id=run_id,
             model_id=model_id,
-            tags={"model_version": manifest.model_version, "schema_hash": manifest.schema_hash},
+            tags={
+                "model_version": manifest.model_version,
+                "schema_hash": manifest.schema_hash,
+                "bundle_digest": manifest.digest,
+            },
             description=card[:DESCRIPTION_LIMIT],
         )
-        client.set_registered_model_alias(name, CHAMPION, version.version)
-        client.set_tag(run_id, "champion_version", str(version.version))
+        client.set_tag(run_id, "registered_version", str(version.version))
         return str(version.version)
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A model that passed its gates, as the registry keeps it.
+
+    Attributes:
+        bundle_digest: of its bundle; '' where none was noted.
+        aliases: as what it is in service.
+    """
+
+    bundle_digest: str
+    aliases: frozenset[str]
+
+
+def registered_models(fraud_type_name: str, *, tracking_uri: str) -> dict[str, RegisteredModel]:
+    """The registered models of a fraud type, by model version.
+
+    Raises:
+        UnavailableError: MLflow does not answer or refuses.
+    """
+    name = f"fraud-{fraud_type_name}"
+    with _server(tracking_uri):
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        if not client.search_registered_models(f"name='{name}'"):
+            return {}
+        aliases = client.get_registered_model(name).aliases
+        return {
+            str(each.tags.get("model_version", "")): RegisteredModel(
+                str(each.tags.get("bundle_digest", "")),
+                frozenset(alias for alias, version in aliases.items() if version == each.version),
+            )
+            for each in client.search_model_versions(f"name='{name}'")
+        }
+
+
+def point_aliases(
+    fraud_type_name: str, wanted: Mapping[str, str | None], *, tracking_uri: str
+) -> None:
+    """Lets aliases of a registered model say who is in service.
+
+    Args:
+        fraud_type_name: whose models.
+        wanted: the model version an alias shall name; None where it shall name none. A model
+            that was never registered is named by none.
+        tracking_uri: of the MLflow server.
+
+    Raises:
+        UnavailableError: MLflow does not answer or refuses.
+    """
+    name = f"fraud-{fraud_type_name}"
+    with _server(tracking_uri):
+        client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+        if not client.search_registered_models(f"name='{name}'"):
+            return
+        known = {
+            each.tags.get("model_version"): each.version
+            for each in client.search_model_versions(f"name='{name}'")
+        }
+        for alias, model_version in wanted.items():
+            if model_version in known:
+                client.set_registered_model_alias(name, alias, known[model_version])
+            else:
+                client.delete_registered_model_alias(name, alias)
 
 
 def _version_of(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:

@@ -160,7 +160,8 @@ def test_every_fraud_type_gets_assets_jobs_and_partitions_of_its_own(settings: S
     for name, kind in types.items():
         assert by_type[name] == by_type["credit_card"]
         assert set(jobs(kind)) == {
-            *("pipeline", "daily_ingest", "retraining", "review", "monitoring", "live_quality")
+            *("pipeline", "daily_ingest", "retraining", "promotion", "review", "monitoring"),
+            "live_quality",
         }
         assert graph.get(dg.AssetKey([name, "transactions"])).partitions_def is not None
 

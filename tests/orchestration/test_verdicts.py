@@ -3,9 +3,9 @@
 import dagster as dg
 
 from orchestration.assets.verdicts import held_back
-from orchestration.training.promotion import Verdict
+from orchestration.training.verdict import Verdict
 
-PROMOTED = Verdict("xgboost", True, ("It won.",), "", {})
+PROMOTED = Verdict("xgboost", True, ("It won.",))
 
 
 def checks(**passed: bool) -> list[dg.AssetCheckResult]:

@@ -21,7 +21,12 @@ from fraud.domain.errors import UnavailableError
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.training.release import manifest_of
 from orchestration.training.split import Split
-from orchestration.training.tracking import LoggedRun, log_candidate, register_champion
+from orchestration.training.tracking import (
+    LoggedRun,
+    log_candidate,
+    point_aliases,
+    register_model,
+)
 from orchestration.training.train import TrainedCandidate, train_candidate
 from tests.orchestration.training.builders import a_split
 
@@ -131,16 +136,16 @@ def test_the_champion_is_found_by_its_alias(
         git_commit="a" * 40,
         mlflow_run_id=logged.run_id,
     )
-    version = register_champion(
-        logged.run_id, manifest, "# A card", CREDIT_CARD, tracking_uri=store
-    )
+    version = register_model(logged.run_id, manifest, "# A card", CREDIT_CARD, tracking_uri=store)
+    point_aliases("credit_card", {"champion": manifest.model_version}, tracking_uri=store)
     client = mlflow.MlflowClient(store)
     champion = client.get_model_version_by_alias("fraud-credit_card", "champion")
     assert (champion.version, champion.run_id) == (version, logged.run_id)
     assert champion.tags["model_version"] == manifest.model_version
+    assert champion.tags["bundle_digest"] == manifest.digest
     assert champion.description == "# A card"
 
-    again = register_champion(logged.run_id, manifest, "# A card", CREDIT_CARD, tracking_uri=store)
+    again = register_model(logged.run_id, manifest, "# A card", CREDIT_CARD, tracking_uri=store)
     assert again == version  # a rerun makes no second version
 
     graph = mlflow.onnx.load_model("models:/fraud-credit_card@champion")
@@ -152,7 +157,7 @@ def test_the_champion_is_found_by_its_alias(
     )
 
 
-def test_a_later_champion_takes_the_alias(
+def test_aliases_follow_who_is_in_service(
     store: str, logged: LoggedRun, trained: TrainedCandidate, split: Split
 ) -> None:
     later = TRAINED_AT + dt.timedelta(days=30)
@@ -160,11 +165,17 @@ def test_a_later_champion_takes_the_alias(
     manifest = manifest_of(
         trained, split, CREDIT_CARD, trained_at=later, git_commit="", mlflow_run_id=run.run_id
     )
-    register_champion(run.run_id, manifest, "# Later", CREDIT_CARD, tracking_uri=store)
-    champion = mlflow.MlflowClient(store).get_model_version_by_alias(
-        "fraud-credit_card", "champion"
-    )
-    assert champion.run_id == run.run_id
+    register_model(run.run_id, manifest, "# Later", CREDIT_CARD, tracking_uri=store)
+    name, client = "fraud-credit_card", mlflow.MlflowClient(store)
+    champion = client.get_model_version_by_alias(name, "champion")
+    assert champion.run_id == logged.run_id, "registering puts nothing into service"
+    wanted = {"champion": manifest.model_version, "challenger": champion.tags["model_version"]}
+    point_aliases("credit_card", wanted, tracking_uri=store)
+    assert client.get_model_version_by_alias(name, "champion").run_id == run.run_id
+    assert client.get_model_version_by_alias(name, "challenger").run_id == logged.run_id
+    point_aliases("credit_card", {"challenger": None}, tracking_uri=store)
+    assert set(client.get_registered_model(name).aliases) == {"champion"}
+    point_aliases("ach", {"champion": "never registered"}, tracking_uri=store)
 
 
 def test_a_server_that_refuses_is_named(
@@ -174,4 +185,4 @@ def test_a_server_that_refuses_is_named(
         trained, split, CREDIT_CARD, trained_at=TRAINED_AT, git_commit="", mlflow_run_id=""
     )
     with pytest.raises(UnavailableError, match=r"http://127.*id=nowhere.*See that its server"):
-        register_champion("nowhere", manifest, "# A card", CREDIT_CARD, tracking_uri=store)
+        register_model("nowhere", manifest, "# A card", CREDIT_CARD, tracking_uri=store)

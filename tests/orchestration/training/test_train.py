@@ -13,13 +13,14 @@ from bentos.scoring.signing import new_signing_keys
 from fraud.domain.errors import ContractError
 from fraud.domain.policy import Thresholds
 from fraud.types.credit_card import CREDIT_CARD
+from orchestration.promotion.gates import GateResult
 from orchestration.training.candidates import CANDIDATES
 from orchestration.training.export import ParityReport
 from orchestration.training.model_card import model_card
-from orchestration.training.promotion import MARGIN, decide
 from orchestration.training.release import manifest_of, release
 from orchestration.training.split import Split
 from orchestration.training.train import TrainedCandidate, train_candidate, train_candidates
+from orchestration.training.verdict import choose, judged
 from tests.orchestration.training.builders import a_split
 
 TRAINED_AT = dt.datetime(2026, 3, 2, 4, 30, tzinfo=dt.UTC)
@@ -105,56 +106,35 @@ def test_what_is_served_is_what_was_measured(
         assert abs(base + shares.sum() - model.margins(row[None])[0]) < 1e-9
 
 
-def test_the_best_on_validation_wins(trained: list[TrainedCandidate], split: Split) -> None:
+def test_the_best_on_validation_wins(trained: list[TrainedCandidate]) -> None:
     candidates = [
         with_ap(trained[0], validation=0.60, test=0.90),
         with_ap(trained[1], validation=0.70, test=0.65),
         with_ap(trained[2], validation=0.65, test=0.95),
     ]
-    verdict = decide(candidates, split.test)
+    verdict = choose(candidates)
     assert verdict.winner == trained[1].name
-    assert verdict.is_promoted
-    assert verdict.running_version == ""
+    assert not verdict.is_promoted, "no gate has seen it yet"
 
 
-def test_a_graph_that_strays_is_passed_over(trained: list[TrainedCandidate], split: Split) -> None:
+def test_a_graph_that_strays_is_passed_over(trained: list[TrainedCandidate]) -> None:
     strays = ParityReport(rows=10, max_difference=1e-3)
     best = dataclasses.replace(with_ap(trained[0], validation=0.99), parity=strays)
-    verdict = decide([best, with_ap(trained[1], validation=0.5)], split.test)
+    verdict = choose([best, with_ap(trained[1], validation=0.5)])
     assert verdict.winner == trained[1].name
     assert "may not be promoted" in verdict.reasons[0]
-    alone = decide([best], split.test)
+    alone = choose([best])
     assert (alone.winner, alone.is_promoted) == ("", False)
 
 
-def test_a_winner_no_better_than_chance_is_refused(
-    trained: list[TrainedCandidate], split: Split
-) -> None:
-    verdict = decide([with_ap(trained[0], validation=0.9, test=0.01)], split.test)
-    assert not verdict.is_promoted
-
-
-@pytest.mark.parametrize(("below", "is_promoted"), [(MARGIN * 0.9, True), (MARGIN * 1.1, False)])
-def test_a_running_champion_is_the_measure(
-    trained: list[TrainedCandidate], split: Split, below: float, is_promoted: bool
-) -> None:
-    running = ScoringModel(bundle_of(trained[0], split))
-    reached = trained[0].metrics["test"]["average_precision"]
-    challenger = with_ap(trained[1], validation=0.9, test=reached - below)
-    verdict = decide([challenger], split.test, running)
-    assert verdict.is_promoted is is_promoted
-    assert verdict.running_version == running.version
-    # The graph computes in float32: equal but for ties it may make or break.
-    assert verdict.running_metrics["average_precision"] == pytest.approx(reached, abs=1e-4)
-
-
-def test_without_candidates_there_is_no_verdict(split: Split) -> None:
+def test_without_candidates_there_is_no_verdict() -> None:
     with pytest.raises(ContractError, match="no candidates"):
-        decide([], split.test)
+        choose([])
 
 
 def test_the_card_says_what_an_auditor_asks(trained: list[TrainedCandidate], split: Split) -> None:
-    verdict = decide(trained, split.test)
+    gates = [GateResult("lift", True, 3.5, 1.5, "It is better than chance.")]
+    verdict = judged(choose(trained), gates, "")
     winner = next(candidate for candidate in trained if candidate.name == verdict.winner)
     manifest = bundle_of(winner, split).manifest
     card = model_card(winner, manifest, CREDIT_CARD, trained, verdict)
@@ -162,9 +142,10 @@ def test_the_card_says_what_an_auditor_asks(trained: list[TrainedCandidate], spl
         manifest.model_version,
         manifest.onnx_sha256,
         manifest.schema_hash,
-        "**Champion.**",
+        "**Passed its gates.**",
         f"**{winner.title}**",
         *verdict.reasons,
+        "| lift | yes | 3.5 | 1.5 |",
         *(candidate.title for candidate in trained),
         "2026-01-01 00:00",  # start of training
         f"{winner.metrics['test']['average_precision']:.4f}",

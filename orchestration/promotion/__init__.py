@@ -1,0 +1,1 @@
+"""Training as plain functions that know nothing of Dagster."""
