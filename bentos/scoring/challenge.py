@@ -103,6 +103,7 @@ class Challenge:
         self._champion = champion
         self._challenger = challenger
         self._judge = Judge(fraud_type, champion, compiled)
+        self.pass_through = self._judge.pass_through
         self._canary = Judge(fraud_type, challenger.model, compiled)
 
     def decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:

@@ -12,7 +12,7 @@ from fraud.domain.errors import ContractError, ModelUnavailable
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.policy import policy_version
+from fraud.domain.policy import ACTIONS, policy_version
 from fraud.domain.reasons import MAX_REASONS, NO_MODEL_REASON, hit_reasons, top_reasons
 from fraud.domain.rules import RiskLevel
 from fraud.domain.ruleset import Findings
@@ -46,7 +46,8 @@ class Judge:
         else:
             self._thresholds = compiled.ruleset.thresholds or model.manifest.thresholds
         self.model_version = NO_MODEL if model is None else model.version
-        self.policy_version = policy_version(self._thresholds)
+        self.pass_through = None if model is None else compiled.ruleset.pass_through
+        self.policy_version = policy_version(self._thresholds, self.pass_through)
 
     def decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
         """A decision per event; `matrix` holds their features, shape (n, features).
@@ -108,7 +109,14 @@ class Judge:
             rules_version=ruleset.rules_version,
             lists_version=ruleset.lists_version,
             deployment_id=None if self._model is None else self._model.deployment_id,
+            propensity=self._propensity(level, findings),
         )
+
+    def _propensity(self, level: RiskLevel, findings: Findings) -> float | None:
+        """Of what the model alone would block; what a list or a rule says stays."""
+        if self.pass_through is None or findings.codes or ACTIONS[level] != "block":
+            return None
+        return self.pass_through.share
 
     def _reasons(
         self, row: Floats, values: list[float], level: RiskLevel, findings: Findings

@@ -11,7 +11,7 @@ from bentos.scoring.ruleset import CompiledRuleset
 from fraud.domain.errors import BundleError, FraudError, NotFound
 from fraud.domain.features import Feature
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.policy import Thresholds
+from fraud.domain.policy import PassThrough, Thresholds
 from fraud.domain.reasons import NO_HISTORY_REASON, NO_MODEL_REASON
 from fraud.domain.ruleset import Ruleset, built_in
 from fraud.ledger.deployments import deployment_of
@@ -21,6 +21,8 @@ from fraud.ledger.recorded import RecordedDecision
 from fraud.ledger.rulesets import load_ruleset
 from fraud.ledger.statement import Cursor
 from fraud.types.registry import fraud_type
+
+Policy = tuple[Thresholds | None, PassThrough | None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class PastJudges:
         self._verify_key_pem = verify_key_pem
         self._models: dict[tuple[str, str], ScoringModel | FraudError] = {}
         self._types: dict[tuple[str, str], FraudType] = {}
-        self._policies: dict[tuple[str, str], Thresholds | None] = {}
+        self._policies: dict[tuple[str, str], Policy] = {}
         self._rulesets: dict[tuple[str, str], CompiledRuleset] = {}
 
     def judge(self, recorded: RecordedDecision) -> Judge:
@@ -137,8 +139,8 @@ class PastJudges:
             lists_version=decision.lists_version,
             known=None if last is None else last.ruleset,
         )
-        thresholds = self._policy(kind.name, decision.policy_version)
-        ruleset = replace(ruleset, thresholds=thresholds)
+        thresholds, pass_through = self._policy(kind.name, decision.policy_version)
+        ruleset = replace(ruleset, thresholds=thresholds, pass_through=pass_through)
         if not decision.rules_version:
             ruleset = _with_built_in_rules(ruleset)
         rules = last.rules if last is not None and last.rules.fits(ruleset) else None
@@ -146,14 +148,15 @@ class PastJudges:
         self._rulesets[kind.name, recorded.schema_hash] = compiled
         return compiled
 
-    def _policy(self, kind: str, version: str) -> Thresholds | None:
-        """Thresholds by their name; None where they came with a model or the fraud type."""
+    def _policy(self, kind: str, version: str) -> Policy:
+        """A policy by its name; nothing where thresholds came with a model or the fraud type."""
         if (kind, version) not in self._policies:
             try:
-                found = policy(self._cursor, kind, version).thresholds
+                found = policy(self._cursor, kind, version)
             except NotFound:
-                found = None
-            self._policies[kind, version] = found
+                self._policies[kind, version] = None, None
+            else:
+                self._policies[kind, version] = found.thresholds, found.pass_through
         return self._policies[kind, version]
 
 

@@ -15,6 +15,7 @@ from fraud.domain.decision import Decision
 from fraud.domain.errors import FraudError, StateUnavailable, UnavailableError
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
+from fraud.domain.policy import PassThrough
 from fraud.ledger.audit import AuditEntry
 
 INTERVAL_S = 0.1
@@ -28,6 +29,8 @@ log = logging.getLogger("fraud.scoring")
 
 class _Answered:
     """A judge that repeats what was answered."""
+
+    pass_through: PassThrough | None = None
 
     def __init__(self, decisions: Mapping[str, Decision]) -> None:
         self._decisions = decisions

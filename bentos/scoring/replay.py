@@ -11,6 +11,7 @@ import numpy as np
 from bentos.scoring.judge import Judge
 from fraud.domain.decision import Decision, Reason
 from fraud.domain.event import Event
+from fraud.domain.pass_through import drawn
 from fraud.ledger.recorded import RecordedDecision
 
 FOUR_DECIMALS = Decimal("0.0001")
@@ -26,6 +27,8 @@ _PARTS = (
     "rules_version",
     "lists_version",
     "degraded",
+    "propensity",
+    "is_let_through",
 )
 
 
@@ -109,6 +112,9 @@ def in_decision(
     if recorded.was_journalled:
         matrix = np.full_like(matrix, math.nan)  # as `Fallback` decides
     after = judge.decide([event], matrix, before.scored_at_us)[0]
+    if judge.pass_through is not None and after.propensity is not None:
+        # Whether the day's budget covered it is on record; the lot is drawn again.
+        after = drawn(after, judge.pass_through, before.propensity or 0.0)
     yield from _in_parts(before, after)
     yield from _in_reasons(before.reasons, after.reasons, with_texts)
     yield from _in_copies(recorded, after)

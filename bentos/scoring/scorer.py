@@ -8,6 +8,7 @@ from typing import Protocol
 import psycopg2.errors
 
 from bentos.scoring.challenge import Champions, decider_of
+from bentos.scoring.lottery import draw_lots
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
 from feature_store.state_table import StoredState, load_states, save_states
@@ -15,6 +16,7 @@ from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
+from fraud.domain.policy import PassThrough
 from fraud.ledger.audit import AuditEntry, Head, append
 from fraud.ledger.decisions import (
     DecisionRecord,
@@ -58,7 +60,13 @@ class ScoreRequest:
 
 
 class Decider(Protocol):
-    """What decides on the events of one fraud type."""
+    """What decides on the events of one fraud type.
+
+    Attributes:
+        pass_through: what lets some through of those it would block, if anything does.
+    """
+
+    pass_through: PassThrough | None
 
     def decide(self, events: Sequence[Event], matrix: Floats, now_us: int) -> list[Decision]:
         """A decision per event; `matrix` holds their features, shape (n, features)."""
@@ -265,6 +273,9 @@ class _Batch:
             matrix = batch.matrix
             sent = [self._requests[place] for place in places]
             verdicts = judge.decide([each.event for each in sent], matrix, self.now_us)
+            if judge.pass_through is not None:
+                rule = judge.pass_through
+                verdicts = draw_lots(self._cursor, rule, events, verdicts, self.now_us)
             for place, request, row, decision in zip(places, sent, matrix, verdicts, strict=True):
                 event = self._hidden[place]
                 records[place] = DecisionRecord(

@@ -53,6 +53,8 @@ class Decision:
     What the reply leaves out: `shadow_rules` are the codes of shadow rules that held,
     `rules_version` and `lists_version` name the ruleset that decided, `role` and `deployment_id`
     say as what its model answered, and `shadow` what a challenger or the champion said beside.
+    `propensity` is the chance that a decision to block had of being let through, None where it
+    had to stay; `is_let_through` says that it was.
     """
 
     transaction_id: str
@@ -73,11 +75,13 @@ class Decision:
     role: Role = CHAMPION
     deployment_id: int | None = None
     shadow: ShadowScore | None = None
+    propensity: float | None = None
+    is_let_through: bool = False
 
     @property
     def recommended_action(self) -> Action:
         """approve, review or block."""
-        return ACTIONS[self.risk_level]
+        return "approve" if self.is_let_through else ACTIONS[self.risk_level]
 
 
 def reply(decision: Decision) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Policy: what follows from a probability, and what from a level of risk."""
 
 import hashlib
+import hmac
 import json
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -66,8 +67,45 @@ class Thresholds:
         return RiskLevel.MEDIUM if probability >= self.review else RiskLevel.LOW
 
 
+MOST_SHARE = 0.2
+"""Of what would be blocked, at most."""
+
+
+@dataclass(frozen=True)
+class PassThrough:
+    """How much of what would be blocked is let through; part of a policy.
+
+    Attributes:
+        share: propensity of each event, while the day's budget lasts.
+        daily_count: events let through on one day (UTC), at most.
+        daily_minor: their amounts together, minor units, at most.
+        key: hexadecimal; nobody who does not know it can tell who will be let through.
+    """
+
+    share: float
+    daily_count: int
+    daily_minor: int
+    key: str
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= MOST_SHARE or self.daily_count < 1 or self.daily_minor < 0:
+            raise ContractError(
+                f"A pass-through of {self.share:g} with {self.daily_count} events and "
+                f"{self.daily_minor} minor units a day cannot be.",
+                remedy=f"The share lies above 0 and at most at {MOST_SHARE:g}, the rest above 0.",
+            )
+
+    def is_drawn(self, transaction_id: str, propensity: float) -> bool:
+        """Whether a transaction is let through; always the same for equal arguments."""
+        digest = hmac.digest(bytes.fromhex(self.key), transaction_id.encode(), hashlib.sha256)
+        return int.from_bytes(digest[:8], "big") < propensity * 2.0**64
+
+
 @cache
-def policy_version(thresholds: Thresholds) -> str:
-    """Content address of a policy: equal thresholds, equal version."""
-    content = json.dumps(asdict(thresholds), sort_keys=True)
+def policy_version(thresholds: Thresholds, pass_through: PassThrough | None = None) -> str:
+    """Content address of a policy: equal thresholds and pass-through, equal version."""
+    parts = asdict(thresholds)
+    if pass_through is not None:
+        parts["pass_through"] = asdict(pass_through)
+    content = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fraud.domain.event import Event
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.policy import Thresholds
+from fraud.domain.policy import PassThrough, Thresholds
 from fraud.domain.rules import RiskLevel, RuleVersion
 
 ListKind = Literal["allow", "deny", "reference"]
@@ -53,6 +53,7 @@ class Ruleset:
         rules: active and shadow ones, by code.
         lists: all of them, by name.
         thresholds: of the active policy; None where those that came with the model count.
+        pass_through: of the active policy; None where nothing is let through at random.
         rules_version: number of the last change of a rule; 0 for the built-in ones alone.
         lists_version: number of the last change of a list; 0 for none.
         policy_version: number of the last change of the policy; 0 for none.
@@ -65,6 +66,7 @@ class Ruleset:
     rules_version: int = 0
     lists_version: int = 0
     policy_version: int = 0
+    pass_through: PassThrough | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ _KNOWN = Statement(
     """
     SELECT told.last_seq, transaction_id, body_digest, decision_id, decided.fraud_type,
         probability, risk_level, reasons, rules, model_version, policy_version, degraded,
-        scored_at, shadow_rules, rules_version, lists_version
+        scored_at, shadow_rules, rules_version, lists_version, propensity, action
     FROM (
         SELECT d.*, t.body_digest FROM decisions d JOIN transactions t USING (transaction_id)
         WHERE d.transaction_id = ANY($1)
@@ -126,6 +126,8 @@ def _decision(transaction_id: str, row: Sequence[Any]) -> Decision:
         shadow_rules=tuple(row[10]),
         rules_version=row[11],
         lists_version=row[12],
+        propensity=row[13],
+        is_let_through=row[13] is not None and row[14] == "approve",
     )
 
 
@@ -140,7 +142,7 @@ _INSERT = Statement(
             feature_values text, schema_hash text, actor text, outbox_key text,
             alert_type text, description text, rules_version bigint, lists_version bigint,
             shadow_rules jsonb, money_at_risk bigint, role text, deployment_id bigint,
-            shadow jsonb
+            shadow jsonb, propensity float8
         )
     ), new_transactions AS (
         INSERT INTO transactions (
@@ -160,7 +162,7 @@ _INSERT = Statement(
             decision_id, transaction_id, fraud_type, probability, risk_level, action, reasons,
             rules, model_version, policy_version, schema_hash, feature_values, degraded,
             scored_at, actor, rules_version, lists_version, shadow_rules, role, deployment_id,
-            shadow
+            shadow, propensity
         )
         SELECT
             (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
@@ -169,7 +171,7 @@ _INSERT = Statement(
             reply->>'model_version', reply->>'policy_version', schema_hash,
             decode(feature_values, 'base64'), (reply->>'degraded')::boolean,
             (reply->>'scored_at')::timestamptz, actor, rules_version, lists_version, shadow_rules,
-            role, deployment_id, shadow
+            role, deployment_id, shadow, propensity
         FROM batch
     ), new_alerts AS (
         INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
@@ -236,6 +238,8 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
     }
     if decision.shadow is not None:
         parameters["shadow"] = asdict(decision.shadow)
+    if decision.propensity is not None:
+        parameters["propensity"] = decision.propensity
     if decision.risk_level > RiskLevel.LOW:
         parameters["alert_type"] = decision.rules[0] if decision.rules else "MODEL_SCORE"
         parameters["description"] = _description(decision)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fraud.domain.errors import NotFound
 from fraud.domain.event import from_us, to_us
-from fraud.domain.policy import Thresholds, policy_version
+from fraud.domain.policy import PassThrough, Thresholds, policy_version
 from fraud.ledger.rulesets import new_revision
 from fraud.ledger.statement import Cursor
 
@@ -22,6 +22,7 @@ class StoredPolicy:
     Attributes:
         version: content address of its thresholds, as decisions record it.
         thresholds: what it says.
+        pass_through: how much of what would be blocked is let through; None for nothing.
         reason: why it was proposed.
         created_by: who did.
         created_at_us: when, microseconds UTC.
@@ -34,6 +35,7 @@ class StoredPolicy:
     created_by: str
     created_at_us: int
     is_active: bool
+    pass_through: PassThrough | None = None
 
 
 def propose_policy(
@@ -43,16 +45,21 @@ def propose_policy(
     reason: str,
     actor: str,
     now_us: int,
+    pass_through: PassThrough | None = None,
 ) -> StoredPolicy:
-    """Store thresholds, to be activated later; equal ones are stored once."""
-    version = policy_version(thresholds)
+    """Store a policy, to be activated later; equal ones are stored once."""
+    version = policy_version(thresholds, pass_through)
+    content = json.dumps(asdict(pass_through)) if pass_through else None
     cursor.execute(
         """
         INSERT INTO policies (
-            fraud_type, version, thresholds, reason, created_by, created_at
-        ) VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (fraud_type, version) DO NOTHING
+            fraud_type, version, thresholds, reason, created_by, created_at, pass_through
+        ) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (fraud_type, version) DO NOTHING
         """,
-        (fraud_type, version, json.dumps(asdict(thresholds)), reason, actor, from_us(now_us)),
+        (
+            *(fraud_type, version, json.dumps(asdict(thresholds)), reason, actor),
+            *(from_us(now_us), content),
+        ),
     )
     return policy(cursor, fraud_type, version)
 
@@ -62,7 +69,8 @@ def policies_of(cursor: Cursor, fraud_type: str) -> list[StoredPolicy]:
     cursor.execute(
         """
         SELECT p.version, p.thresholds, p.reason, p.created_by, p.created_at,
-            EXISTS (SELECT FROM policy_periods t WHERE t.policy_id = p.id AND to_revision IS NULL)
+            EXISTS (SELECT FROM policy_periods t WHERE t.policy_id = p.id AND to_revision IS NULL),
+            p.pass_through
         FROM policies p WHERE p.fraud_type = %s ORDER BY p.id DESC
         """,
         (fraud_type,),
@@ -135,4 +143,5 @@ def _stored(row: Sequence[Any]) -> StoredPolicy:
         created_by=row[3],
         created_at_us=to_us(row[4]),
         is_active=row[5],
+        pass_through=PassThrough(**row[6]) if row[6] else None,
     )

@@ -17,6 +17,7 @@ GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO fraud_service;
 GRANT INSERT ON transactions, decisions, labels, feature_schemas, audit_log TO fraud_service;
 GRANT INSERT ON ruleset_revisions, rules, lists, policies TO fraud_service;
 GRANT INSERT, UPDATE ON fraud_alerts, cases, audit_anchor TO fraud_service;
+GRANT INSERT, UPDATE ON pass_through_spent TO fraud_service;
 GRANT INSERT, UPDATE ON rule_states, list_entries, policy_periods TO fraud_service;
 GRANT INSERT, UPDATE, DELETE ON entity_state, outbox TO fraud_service;
 GRANT INSERT, UPDATE, DELETE ON outbox_sinks, outbox_dead_letters TO fraud_service;

@@ -118,6 +118,7 @@ policies = Table(
     Column("reason", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("pass_through", JSONB, comment="How much is let through at random; null for nothing."),
     UniqueConstraint("fraud_type", "version"),
 )
 

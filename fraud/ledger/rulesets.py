@@ -9,7 +9,7 @@ is therefore whole, whatever is being written meanwhile, and can be read again y
 from typing import Literal
 
 from fraud.domain.event import from_us, to_us
-from fraud.domain.policy import Thresholds
+from fraud.domain.policy import PassThrough, Thresholds
 from fraud.domain.rules import RiskLevel, RuleVersion
 from fraud.domain.ruleset import Ruleset, ValueList
 from fraud.ledger.statement import Cursor
@@ -76,13 +76,14 @@ def load_ruleset(
     """
     fresh = known is None or known.fraud_type != fraud_type
     known = Ruleset(fraud_type) if known is None or fresh else known
-    rules, lists, thresholds = known.rules, known.lists, known.thresholds
+    rules, lists = known.rules, known.lists
+    thresholds, pass_through = known.thresholds, known.pass_through
     if fresh or known.rules_version != rules_version:
         rules = _rules(cursor, fraud_type, rules_version)
     if fresh or known.lists_version != lists_version:
         lists = _lists(cursor, fraud_type, lists_version)
     if fresh or known.policy_version != policy_version:
-        thresholds = _thresholds(cursor, fraud_type, policy_version)
+        thresholds, pass_through = _policy(cursor, fraud_type, policy_version)
     return Ruleset(
         fraud_type=fraud_type,
         rules=rules,
@@ -91,6 +92,7 @@ def load_ruleset(
         rules_version=rules_version,
         lists_version=lists_version,
         policy_version=policy_version,
+        pass_through=pass_through,
     )
 
 
@@ -132,13 +134,19 @@ def _lists(cursor: Cursor, fraud_type: str, revision: int) -> tuple[ValueList, .
     )
 
 
-def _thresholds(cursor: Cursor, fraud_type: str, revision: int) -> Thresholds | None:
+def _policy(
+    cursor: Cursor, fraud_type: str, revision: int
+) -> tuple[Thresholds | None, PassThrough | None]:
     cursor.execute(
         f"""
-        SELECT p.thresholds FROM policies p JOIN policy_periods t ON t.policy_id = p.id
+        SELECT p.thresholds, p.pass_through
+        FROM policies p JOIN policy_periods t ON t.policy_id = p.id
         WHERE p.fraud_type = %s AND {_AS_OF.format("t")}
         """,
         (fraud_type, revision, revision),
     )
     rows = cursor.fetchall()
-    return Thresholds(**rows[0][0]) if rows else None
+    if not rows:
+        return None, None
+    thresholds, pass_through = rows[0]
+    return Thresholds(**thresholds), PassThrough(**pass_through) if pass_through else None

@@ -30,6 +30,7 @@ import fraud.ledger.erasures
 import fraud.ledger.materialisations
 import fraud.ledger.measurements
 import fraud.ledger.outbox_tables
+import fraud.ledger.pass_through
 import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metadata
 from fraud.ledger.columns import (
     EMPTY_LIST,
@@ -157,7 +158,17 @@ decisions = Table(
         JSONB,
         comment="What the model said that did not answer; null without a challenge.",
     ),
+    Column(
+        "propensity",
+        Double,
+        comment="Chance of a decision to block to be let through; null where it had to stay.",
+    ),
     Index("ix_decisions_fraud_type_scored_at", "fraud_type", "scored_at"),
+    Index(
+        "ix_decisions_propensity_scored_at",
+        "scored_at",
+        postgresql_where=text("propensity IS NOT NULL"),
+    ),
     Index("ix_decisions_degraded_scored_at", "scored_at", postgresql_where=text("degraded")),
 )
 

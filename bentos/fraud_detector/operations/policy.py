@@ -1,6 +1,7 @@
 """Policy: which thresholds turn a probability into an action, who proposed and activated them."""
 
 import datetime as dt
+import secrets
 from dataclasses import asdict
 from typing import Annotated, Any, Self
 
@@ -18,7 +19,7 @@ from bentos.fraud_detector.operations.routing import (
     shown_time,
 )
 from fraud.domain.errors import ModelUnavailable
-from fraud.domain.policy import Thresholds, policy_version
+from fraud.domain.policy import MOST_SHARE, PassThrough, Thresholds, policy_version
 from fraud.ledger.policies import (
     MODEL_DEFAULT,
     StoredPolicy,
@@ -46,10 +47,19 @@ class ThresholdsSent(Sent):
         return self
 
 
+class PassThroughSent(Sent):
+    """How much of what would be blocked is let through at random, to learn what it was."""
+
+    share: float = Field(gt=0.0, le=MOST_SHARE)
+    daily_count: int = Field(ge=1, le=1_000_000)
+    daily_minor: int = Field(ge=0, le=10**15, description="Amounts together, minor units.")
+
+
 class Proposal(Sent):
     """Thresholds to be activated later."""
 
     thresholds: ThresholdsSent
+    pass_through: PassThroughSent | None = None
     reason: Prose = Field(min_length=1, max_length=300)
 
 
@@ -61,11 +71,20 @@ class ThresholdsShown(Answer):
     critical: float
 
 
+class PassThroughShown(Answer):
+    """How much is let through at random."""
+
+    share: float
+    daily_count: int
+    daily_minor: int
+
+
 class PolicyShown(Answer):
     """A policy that was proposed."""
 
     version: str
     thresholds: ThresholdsShown
+    pass_through: PassThroughShown | None
     reason: str
     created_by: str
     created_at: dt.datetime
@@ -105,7 +124,7 @@ async def show_policy(request: Request, asked: Asked) -> PoliciesShown:
         at.record("policy.read", "policy", asked.fraud_type)
         return PoliciesShown(
             source="policy" if active else "model",
-            version=optional(policy_version, counts),
+            version=active.version if active else optional(policy_version, counts),
             thresholds=optional(_thresholds, counts),
             costs=asdict(asked.kind.costs),
             proposed=[_shown(each) for each in found],
@@ -118,6 +137,7 @@ async def show_policy(request: Request, asked: Asked) -> PoliciesShown:
 async def propose(asked: Asked, sent: Proposal) -> PolicyShown:
     """Propose thresholds; they count once somebody activates them."""
     thresholds = Thresholds(**sent.thresholds.model_dump())
+    pass_through = optional(_pass_through, sent.pass_through)
 
     def work(at: Work) -> PolicyShown:
         made = propose_policy(
@@ -127,6 +147,7 @@ async def propose(asked: Asked, sent: Proposal) -> PolicyShown:
             sent.reason,
             at.actor,
             at.now_us,
+            pass_through,
         )
         at.record("policy.propose", "policy", made.version, **asdict(thresholds))
         return _shown(made)
@@ -152,6 +173,17 @@ async def activate(
     return await asked.run(work)
 
 
+def _pass_through(sent: PassThroughSent) -> PassThrough:
+    """With a key of its own, which is never shown."""
+    return PassThrough(**sent.model_dump(), key=secrets.token_hex(16))
+
+
+def _shown_pass_through(known: PassThrough) -> PassThroughShown:
+    return PassThroughShown(
+        share=known.share, daily_count=known.daily_count, daily_minor=known.daily_minor
+    )
+
+
 def _thresholds(thresholds: Thresholds) -> ThresholdsShown:
     return ThresholdsShown(**asdict(thresholds))
 
@@ -160,6 +192,7 @@ def _shown(stored: StoredPolicy) -> PolicyShown:
     return PolicyShown(
         version=stored.version,
         thresholds=_thresholds(stored.thresholds),
+        pass_through=optional(_shown_pass_through, stored.pass_through),
         reason=stored.reason,
         created_by=stored.created_by,
         created_at=shown_time(stored.created_at_us),
