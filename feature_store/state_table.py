@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from fraud.ledger.statement import Cursor, Statement
+from fraud.ledger.statement import BytesLiteral, Cursor, Statement
 
 _LOAD = Statement(
     "load_states",
@@ -81,7 +81,7 @@ def save_states(cursor: Cursor, states: Mapping[str, StoredState], loaded: Conta
         _INSERT.execute(cursor, _columns(new, states))
 
 
-def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[str, ...]:
+def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[object, ...]:
     """Keys, states and numbers as literals, see `_NEW`.
 
     The server reads an array's literal in one go; of the `ARRAY[...]` that lists become it
@@ -91,7 +91,8 @@ def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[str, .
     sizes = [len(part) for part in parts]
     starts = accumulate(sizes[:-1], initial=1)
     numbers = [states[key].last_seq for key in keys]
-    return (_texts(keys), f"\\x{b''.join(parts).hex()}", *map(_integers, (starts, sizes, numbers)))
+    joined = BytesLiteral(b"".join(parts))
+    return (_texts(keys), joined, *map(_integers, (starts, sizes, numbers)))
 
 
 def _integers(values: Iterable[int]) -> str:

@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from psycopg2.extensions import connection as Connection
@@ -88,6 +89,7 @@ def genesis(chain: str) -> bytes:
     return hashlib.sha256(json.dumps(["audit chain", chain]).encode()).digest()
 
 
+@lru_cache(1024)  # actors, origins and kinds are few
 def one_line(text: str) -> str:
     r"""The text as printable characters of one line; different texts stay different.
 

