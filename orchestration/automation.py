@@ -19,16 +19,22 @@ from orchestration.assets.naming import (
     TRANSACTIONS,
     asset_key,
 )
-from orchestration.assets.platform import AUDIT_CHECK_KEY, CAPACITY_KEY, COMPLIANCE_KEY
+from orchestration.assets.platform import (
+    AUDIT_CHECK_KEY,
+    CAPACITY_KEY,
+    COMPLIANCE_KEY,
+    ERASURES_KEY,
+)
 
 INGEST_AT = "30 0 * * *"
 RETRAIN_AT = "0 3 1 * *"
 REVIEW_AT = "0 6 * * 1"
 AUDIT_CHECK_AT = "0 4 * * *"
+ERASURES_AT = "0 2 * * *"
 CAPACITY_AT = "0 7 * * 1"
 COMPLIANCE_AT = "0 8 1 1,4,7,10 *"
-"""Cron expressions, UTC: after midnight, on the first of the month, on Monday, each night, on
-Monday, on the first day of a quarter."""
+"""Cron expressions, UTC: after midnight, on the first of the month, on Monday, each night twice,
+on Monday, on the first day of a quarter."""
 
 
 def pipeline_job_name(fraud_type: FraudType) -> str:
@@ -120,6 +126,7 @@ def platform_schedules() -> Sequence[dg.ScheduleDefinition]:
         )
         for key, also, at, description in (
             (AUDIT_CHECK_KEY, (), AUDIT_CHECK_AT, "Every night."),
+            (ERASURES_KEY, (), ERASURES_AT, "Every night."),
             (CAPACITY_KEY, (), CAPACITY_AT, "Every Monday."),
             (COMPLIANCE_KEY, (AUDIT_CHECK_KEY,), COMPLIANCE_AT, "Every quarter."),
         )

@@ -22,7 +22,12 @@ from orchestration.assets.labels import labels_asset
 from orchestration.assets.live_quality import live_quality_asset
 from orchestration.assets.monitor import drift_report_asset
 from orchestration.assets.patterns import fraud_patterns_asset
-from orchestration.assets.platform import audit_check, capacity_report, compliance_report
+from orchestration.assets.platform import (
+    audit_check,
+    capacity_report,
+    compliance_report,
+    erasures,
+)
 from orchestration.assets.promote import live_gates_asset, live_gates_sensor
 from orchestration.assets.review import performance_review_asset
 from orchestration.assets.train import candidate_assets
@@ -68,7 +73,7 @@ def build_definitions(
             for fraud_type in (fraud_types() if types is None else types).values()
         ]
     shared = dg.Definitions(
-        assets=[audit_check, capacity_report, compliance_report],
+        assets=[audit_check, erasures, capacity_report, compliance_report],
         schedules=list(platform_schedules()),
         sensors=[failure_sensor()],
         resources=resources(settings),

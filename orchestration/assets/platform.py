@@ -1,4 +1,4 @@
-"""What concerns all fraud types: the audit log's check, capacity, and the quarterly report."""
+"""What concerns all fraud types: the audit log's check, erasures, capacity, quarterly report."""
 
 import datetime as dt
 
@@ -19,9 +19,11 @@ from orchestration.assets.naming import Materialized
 from orchestration.assets.pictures import numbers, table
 from orchestration.capacity import Capacity, capacity
 from orchestration.compliance import COUNTS, compliance_counts
+from orchestration.erasure import erase_requested
 from orchestration.resources import LedgerResource
 
 AUDIT_CHECK_KEY = dg.AssetKey([PLATFORM, "audit_check"])
+ERASURES_KEY = dg.AssetKey([PLATFORM, "erasures"])
 CAPACITY_KEY = dg.AssetKey([PLATFORM, "capacity_report"])
 COMPLIANCE_KEY = dg.AssetKey([PLATFORM, "compliance_report"])
 QUARTER = dt.timedelta(days=92)
@@ -56,6 +58,21 @@ def audit_check(ledger: LedgerResource, settings: dg.ResourceParam[Settings]) ->
             "findings": "\n".join(each.text for each in report.findings[:100]) or "none",
         },
         check_results=[dg.AssetCheckResult(check_name=INTACT, passed=report.is_intact)],
+    )
+
+
+@dg.asset(
+    key=ERASURES_KEY,
+    group_name="platform",
+    kinds={"postgres", "parquet"},
+    description="**Persons whose erasure was requested through the API, erased everywhere; the "
+    "receipts say what was found where.**",
+)
+def erasures(settings: dg.ResourceParam[Settings]) -> Materialized:
+    """What waited to be erased."""
+    receipts = [str(each["erasure_id"]) for each in erase_requested(settings)]
+    return dg.MaterializeResult(
+        metadata={"erased": len(receipts), "receipts": ", ".join(receipts) or "none"}
     )
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pytest
 from psycopg2 import sql
@@ -13,10 +14,17 @@ from fraud.domain.decision import Decision
 from fraud.domain.errors import InvalidField, UnavailableError
 from fraud.ledger.audit_check import verify
 from fraud.ledger.engine import connect
+from fraud.ledger.erasure_requests import (
+    receipt_of_request,
+    request_erasure,
+    waiting_requests,
+)
 from fraud.ledger.erasures import receipt_of
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.encryption import field_protection
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CREDIT_CARD
+from orchestration.assets.platform import erasures
 from orchestration.erasure import Person, erase_person
 from tests.bentos.scoring.past_worlds import Past, halves
 from tests.bentos.scoring.worlds import a_request
@@ -234,6 +242,27 @@ def test_states_that_are_being_rebuilt_are_waited_for(past: Past, settings: Sett
         )
     with pytest.raises(UnavailableError, match="are being rebuilt"):
         erased(settings)
+
+
+def test_what_was_requested_over_http_is_carried_out_by_dagster(
+    past: Past, settings: Settings
+) -> None:
+    protection = field_protection(settings)
+    with past.pool.transaction() as cursor:
+        asked = request_erasure(
+            cursor, {"user_id": WHO}, "asked by letter", "ann", past.clock(), protection
+        )
+        assert receipt_of_request(cursor, asked) is None
+    for carried_out in (1, 0):
+        done = dg.materialize([erasures], resources={"settings": settings})
+        [event] = done.get_asset_materialization_events()
+        assert event.materialization.metadata["erased"].value == carried_out
+    with past.pool.transaction() as cursor:
+        receipt = receipt_of_request(cursor, asked)
+        assert waiting_requests(cursor, protection) == []
+    assert receipt is not None
+    assert receipt["erased"]["credit_card"]["transactions"] > 0
+    assert WHO.encode() not in b"".join(everything(past).values())
 
 
 def test_an_unknown_field_is_refused(settings: Settings) -> None:
