@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,16 @@ def test_every_space_holds_its_candidates_own_parameters(train: Sample, tmp_path
 
 
 def test_no_trial_begins_after_the_budget(train: Sample, tmp_path: Path) -> None:
-    assert searched(train, tmp_path / "journal", 100, seconds=0.05).trials == 1
+    found = search(
+        "logistic_regression",
+        train,
+        CREDIT_CARD,
+        tmp_path / "journal",
+        seconds=1.0,
+        trials=100,
+        on_trial=lambda number, value, best: time.sleep(1.1),
+    )
+    assert found.trials == 1
 
 
 def test_what_cannot_be_searched_is_refused(train: Sample, tmp_path: Path) -> None:
