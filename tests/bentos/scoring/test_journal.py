@@ -78,8 +78,9 @@ def test_a_damaged_line_is_recognised(damage: bytes) -> None:
     line = encode(an_entry(), KEYS)
     with pytest.raises(ContractError):
         decode(damage if len(damage) != 1 else line[:120] + damage + line[121:], KEYS)
+    other = b"B" if line[-9:-8] == b"A" else b"A"
     with pytest.raises(ContractError, match="altered"):
-        decode(line[:-9] + b"A" + line[-8:], KEYS)
+        decode(line[:-9] + other + line[-8:], KEYS)
 
 
 def test_a_line_shows_nothing_of_what_was_asked() -> None:
