@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from benchmarks.chaos_check import check
 from benchmarks.chaos_load import Load
 from benchmarks.chaos_model import promote
 from benchmarks.chaos_service import Database, Service, clock_off_by, full_disk
-from benchmarks.report import Out, publish
+from benchmarks.report import Out, benchmark, publish
 from bentos.scoring.bundle import MODEL_FILE
-from fraud.domain.errors import FraudError
 from fraud.ledger.schema import migrate
 from fraud.security.tokens import issue
 from fraud.settings import Settings, load_settings
@@ -259,15 +257,11 @@ def main(
     out: Out = None,
 ) -> None:
     """Break things under load; one JSON line comes last."""
-    console = Console(stderr=True)
     faults = only.split(",")
     if unknown := [each for each in faults if each not in FAULTS]:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(FAULTS)}.")
-    try:
+    with benchmark("chaos") as console:
         report = run(n, seed, lambda text: console.print(text, highlight=False), faults)
-    except FraudError as error:
-        console.print(f"chaos: {error}", style="red")
-        raise typer.Exit(1) from None
     publish(report, out)
     if not is_sound(report):
         raise typer.Exit(1)

@@ -8,7 +8,6 @@ longer than `GOAL_S` or named anything else than what was planted.
     python -m benchmarks.drift --rows 1000000 --seeds 20
 """
 
-import resource
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from benchmarks.memory import peak_mb
 from benchmarks.report import Out, publish
 
 COLUMNS = 40
@@ -99,7 +99,7 @@ def main(
         "seconds_max": max(took),
         "goal_seconds": GOAL_S,
         "wrong": wrong,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": round(peak_mb()),
     }
     publish(report, out)
     sys.exit(int(bool(wrong) or max(took) > GOAL_S))

@@ -10,7 +10,6 @@ part runs in a process of its own, so that its peak memory, its input included, 
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.handbook import read_history
+from benchmarks.memory import peak_mb
 from benchmarks.report import publish
 from feature_store.offline import feature_matrix
 from fraud.domain.errors import FraudError, SettingsError
@@ -90,12 +90,12 @@ def measure(name: str, data: str, replicas: int) -> None:
         repeats, work = REPEATS, lambda: feature_matrix(CREDIT_CARD, events, labels)
     else:
         repeats, work = 1, lambda: rolling(events)
-    before_mb = _peak_mb()
+    before_mb = peak_mb()
     seconds = min(_seconds(work) for _ in range(repeats))
     result = {
         "rows": len(events),
         "seconds": round(seconds, 3),
-        "peak_rss_mb": round(_peak_mb()),
+        "peak_rss_mb": round(peak_mb()),
         "input_rss_mb": round(before_mb),
     }
     print(json.dumps(result))
@@ -146,10 +146,6 @@ def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ PostgreSQL, twice: into an empty table, and over what is there. Both must leave 
 """
 
 import hashlib
-import resource
 import time
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.handbook import History, read_history
 from benchmarks.ledger import temporary_ledger
-from benchmarks.report import Out, publish
+from benchmarks.memory import peak_mb
+from benchmarks.report import Out, benchmark, publish
 from feature_store.materialize import MaterializeReport, materialize
-from fraud.domain.errors import FraudError
 from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 
@@ -46,7 +45,7 @@ def run(history: History, pool: ConnectionPool, console: Console) -> dict[str, o
         "rows_per_s": round(first.events / seconds),
         "same_bytes_again": digest == _digest(pool),
         "states_sha256": digest,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_rss_mb": round(peak_mb()),
         "goals": {"seconds": seconds <= GOAL_S},
     }
 
@@ -83,17 +82,13 @@ def main(
     out: Out = None,
 ) -> None:
     """Materialise a file's history; one JSON line comes last."""
-    console = Console(stderr=True)
-    try:
+    with benchmark("bench-materialize") as console:
         console.print(f"reading {data} ...")
         history = read_history(data, CREDIT_CARD)
         with temporary_ledger() as url:
             pool = ConnectionPool(url, size=2)
             report = run(history, pool, console)
             pool.close()
-    except FraudError as error:
-        console.print(f"bench-materialize: {error}", style="red")
-        raise typer.Exit(1) from None
     publish(report, out)
 
 

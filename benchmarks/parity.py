@@ -26,8 +26,7 @@ from benchmarks.parity_check import (
 )
 from benchmarks.parity_scorers import SCORERS, score_stream
 from benchmarks.parity_stream import a_stream
-from benchmarks.report import Out, publish
-from fraud.domain.errors import FraudError
+from benchmarks.report import Out, benchmark, publish
 from fraud.ledger.pool import ConnectionPool
 
 
@@ -107,13 +106,8 @@ def main(
     out: Out = None,
 ) -> None:
     """Stream, rebuild and compare; one JSON line comes last."""
-    console = Console(stderr=True)
-    try:
-        with temporary_ledger() as url:
-            report = run(url, n, seed, console)
-    except FraudError as error:
-        console.print(f"parity: {error}", style="red")
-        raise typer.Exit(1) from None
+    with benchmark("parity") as console, temporary_ledger() as url:
+        report = run(url, n, seed, console)
     publish(report, out)
     if not is_equal(report):
         raise typer.Exit(1)

@@ -9,7 +9,6 @@ their test labels were all known on 2018-08-07, the day before the first test da
 
 import datetime as dt
 import json
-import resource
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.handbook import FOLDS, History, fold_rows, read_history
+from benchmarks.memory import peak_mb
 from feature_store.offline import feature_matrix
 from fraud.domain.errors import FraudError
 from fraud.domain.windows import DAY_US
@@ -127,8 +127,9 @@ def run(
     }
     promoted = max(means["earlier"], key=lambda model: means["earlier"][model]["ap"])
     console.print(_table(figures, promoted))
-    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    console.print(f"{time.perf_counter() - started:.0f} s, at most {peak_gb:.1f} GB of memory")
+    console.print(
+        f"{time.perf_counter() - started:.0f} s, at most {peak_mb() / 1024:.1f} GB of memory"
+    )
     return {"promoted": promoted, **means}
 
 

@@ -11,7 +11,6 @@ meets all three. Only the ratios between them are worth comparing across machine
 
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import serving_servers as servers
-from benchmarks.report import Out, publish
+from benchmarks.report import Out, benchmark, publish
 from benchmarks.serving_bench import BATCH_SIZE, Bench, Extent, measure
 from benchmarks.serving_load import OWN_CLIENT, closed_loop_tool
 from benchmarks.serving_servers import Server
@@ -115,15 +114,8 @@ def main(
     out: Out = None,
 ) -> None:
     """Load three services in turn; one JSON line comes last."""
-    console = Console(stderr=True)
-    signal.signal(
-        signal.SIGTERM, lambda signum, frame: exit(143)
-    )  # unwinds, and ends all we started
-    try:
+    with benchmark("bench-serving") as console:
         report = run(n, seed, console)
-    except FraudError as error:
-        console.print(f"bench-serving: {error}", style="red")
-        raise typer.Exit(1) from None
     publish({**report, "goals": verdicts(report)}, out)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.memory import peak_mb
 from fraud.domain.errors import FraudError
 from fraud.run.places import Places
 from fraud.run.programs import bentoml_environment, tool
@@ -43,7 +44,7 @@ class Server:
 
     def largest_worker_mb(self) -> float:
         """Peak resident memory of its largest process, in MiB."""
-        return round(max(_peak_kb(pid) for pid in family(self.pid)) / 1024.0, 1)
+        return round(max(peak_mb(pid) for pid in family(self.pid)), 1)
 
 
 @contextmanager
@@ -147,11 +148,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     process.wait()
-
-
-def _peak_kb(pid: int) -> int:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    return 0

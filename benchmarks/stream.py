@@ -15,7 +15,6 @@ entities' states are made; where they run out, its days come again under other i
 import itertools
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from benchmarks.report import Out, publish
+from benchmarks.report import Out, benchmark, publish
 from benchmarks.serving import temporary_settings
 from benchmarks.serving_world import World
 from benchmarks.stream_world import (
@@ -38,7 +37,6 @@ from benchmarks.stream_world import (
     producer,
     wait,
 )
-from fraud.domain.errors import FraudError
 from fraud.ledger.cluster import Cluster
 from fraud.ledger.embedded import ledger_url
 from fraud.settings import Settings
@@ -222,15 +220,8 @@ def main(
     out: Out = None,
 ) -> None:
     """Send, wait and count; one JSON line comes last."""
-    console = Console(stderr=True)
-    signal.signal(
-        signal.SIGTERM, lambda signum, frame: exit(143)
-    )  # unwinds, and ends all we started
-    try:
+    with benchmark("bench-stream") as console:
         report = run(n, seed, console)
-    except FraudError as error:
-        console.print(f"bench-stream: {error}", style="red")
-        raise typer.Exit(1) from None
     publish({**report, "goals": verdicts(report)}, out)
     if report["lost"] or report["doubled"]:
         raise typer.Exit(1)

@@ -45,9 +45,9 @@ def experiment_name(fraud_type: FraudType) -> str:
     return f"fraud/{fraud_type.name}"
 
 
-def registered_name(fraud_type: FraudType) -> str:
+def registered_name(fraud_type_name: str) -> str:
     """The registered model whose versions passed the gates of a fraud type."""
-    return f"fraud-{fraud_type.name}"
+    return f"fraud-{fraud_type_name}"
 
 
 def log_candidate(
@@ -108,7 +108,7 @@ def register_model(
     Raises:
         UnavailableError: MLflow does not answer or refuses.
     """
-    name = registered_name(fraud_type)
+    name = registered_name(fraud_type.name)
     with _server(tracking_uri):
         client = mlflow.MlflowClient(tracking_uri=tracking_uri)
         client.log_text(run_id, card, "model_card.md")
@@ -153,18 +153,17 @@ def registered_models(fraud_type_name: str, *, tracking_uri: str) -> dict[str, R
     Raises:
         UnavailableError: MLflow does not answer or refuses.
     """
-    name = f"fraud-{fraud_type_name}"
+    name = registered_name(fraud_type_name)
     with _server(tracking_uri):
         client = mlflow.MlflowClient(tracking_uri=tracking_uri)
-        if not client.search_registered_models(f"name='{name}'"):
-            return {}
-        aliases = client.get_registered_model(name).aliases
+        versions = _versions(client, name)
+        aliases = client.get_registered_model(name).aliases if versions else {}
         return {
             str(each.tags.get("model_version", "")): RegisteredModel(
                 str(each.tags.get("bundle_digest", "")),
                 frozenset(alias for alias, version in aliases.items() if version == each.version),
             )
-            for each in client.search_model_versions(f"name='{name}'")
+            for each in versions
         }
 
 
@@ -182,15 +181,12 @@ def point_aliases(
     Raises:
         UnavailableError: MLflow does not answer or refuses.
     """
-    name = f"fraud-{fraud_type_name}"
+    name = registered_name(fraud_type_name)
     with _server(tracking_uri):
         client = mlflow.MlflowClient(tracking_uri=tracking_uri)
-        if not client.search_registered_models(f"name='{name}'"):
+        known = {each.tags.get("model_version"): each.version for each in _versions(client, name)}
+        if not known:
             return
-        known = {
-            each.tags.get("model_version"): each.version
-            for each in client.search_model_versions(f"name='{name}'")
-        }
         for alias, model_version in wanted.items():
             if model_version in known:
                 client.set_registered_model_alias(name, alias, known[model_version])
@@ -201,6 +197,13 @@ def point_aliases(
 def _version_of(client: mlflow.MlflowClient, name: str, run_id: str) -> ModelVersion | None:
     found = client.search_model_versions(f"name='{name}' and run_id='{run_id}'")
     return found[0] if found else None
+
+
+def _versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:
+    """All versions of a registered model; none where it was never registered."""
+    if not client.search_registered_models(f"name='{name}'"):
+        return []
+    return list(client.search_model_versions(f"name='{name}'"))
 
 
 def _logged_model_id(client: mlflow.MlflowClient, run_id: str) -> str:

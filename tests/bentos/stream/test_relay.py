@@ -154,7 +154,8 @@ class TestEverySink:
                 return [each.state for each in found] == ["delivered"]
 
             wait_for(is_confirmed, "the confirmation")
-            wait_for(lambda: sorted(place.erasures()) == ["erased-1", "erased-2"], "the erasure")
+        assert sorted(place.erasures()) == ["erased-1", "erased-2"]
+        assert "kept" in ids_of(place.told())
 
     def test_relays_killed_in_turn_lose_nothing(
         self, url: str, place: Place, tmp_path: Path
