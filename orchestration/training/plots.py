@@ -1,7 +1,7 @@
 """Pictures of a model, as PNG bytes: how it ranks, how true it is, what it looks at."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,9 @@ Flags = NDArray[np.bool_]
 INK, MUTED, BLUE, ORANGE, RED = "#1f2933", "#9aa5b1", "#2563a8", "#e07b27", "#c0392b"
 SHOWN_FEATURES = 20
 
+WIDTH, LEFT, ABOVE, BELOW = 7.2, 0.2, 0.5, 0.6
+INCHES_PER_LETTER = 0.078
+
 
 def precision_recall_plot(
     title: str, probability: Floats, is_fraud: Flags, thresholds: Thresholds, ap: float
@@ -34,7 +37,7 @@ def precision_recall_plot(
         ap: average precision, shown in the heading.
     """
     figure, axes = _canvas(f"{title}: average precision {ap:.3f}")
-    precision, recall, _ = precision_recall_curve(is_fraud, probability)
+    precision, recall, _ = precision_recall_curve(is_fraud, probability, drop_intermediate=True)
     axes.step(recall, precision, where="post", color=BLUE, linewidth=1.8)
     axes.fill_between(recall, precision, step="post", color=BLUE, alpha=0.08)
     share = float(is_fraud.mean())
@@ -104,7 +107,7 @@ def importance_plot(title: str, importances: Mapping[str, float]) -> bytes:
     """
     top = sorted(importances.items(), key=lambda item: item[1], reverse=True)[:SHOWN_FEATURES]
     names, shares = [name for name, _ in top][::-1], [share for _, share in top][::-1]
-    figure, axes = _canvas(f"{title}: what it looks at", height=6.4)
+    figure, axes = _canvas(f"{title}: what it looks at", height=6.4, labels=names)
     axes.barh(names, shares, color=BLUE, height=0.7)
     axes.set_xlabel("share of importance")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -124,10 +127,10 @@ def slices_plot(title: str, report: Report) -> bytes:
     parts = report.slices[::-1]
     whole = report.intervals["average_precision"]
     heading = f"{title}: average precision {whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
-    figure, axes = _canvas(heading, height=1.6 + 0.28 * len(parts))
+    names = [f"{part.kind}: {part.name}" for part in parts]
+    figure, axes = _canvas(heading, height=1.6 + 0.28 * len(parts), labels=names, right=0.8)
     axes.axvspan(whole.low, whole.high, color=BLUE, alpha=0.12, linewidth=0)
     axes.axvline(whole.value, color=BLUE, linewidth=1)
-    names = [f"{part.kind}: {part.name}" for part in parts]
     for place, part in enumerate(parts):
         axes.plot(part.average_precision, place, "o", color=BLUE, markersize=6)
         axes.plot(part.recall_alert, place, "|", color=ORANGE, markersize=12, markeredgewidth=2)
@@ -141,10 +144,27 @@ def slices_plot(title: str, report: Report) -> bytes:
     return _png(figure)
 
 
-def _canvas(heading: str, height: float = 4.8) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7.2, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(heading, loc="left", fontsize=12, color=INK, pad=12)
+def _canvas(
+    heading: str, height: float = 4.8, labels: Sequence[str] = (), right: float = 0.2
+) -> tuple[Figure, Axes]:
+    """A figure with one plot, sizes in inches.
+
+    Its margins are reckoned from the vertical axis' labels: matplotlib's own layouts draw
+    everything several times to find them.
+    """
+    left = LEFT + max(0.55, INCHES_PER_LETTER * max(map(len, labels), default=0))
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes(
+        (
+            left / WIDTH,
+            BELOW / height,
+            1 - (left + right) / WIDTH,
+            1 - (BELOW + ABOVE) / height,
+        )
+    )
+    figure.suptitle(
+        heading, x=LEFT / WIDTH, y=1 - 0.14 / height, ha="left", va="top", fontsize=12, color=INK
+    )
     axes.grid(visible=True, color="#e4e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
