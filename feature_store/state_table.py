@@ -1,8 +1,8 @@
 """Entity states in PostgreSQL: lock and load, then save what changed."""
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from fraud.ledger.statement import BytesLiteral, Cursor, Statement
 
@@ -43,8 +43,7 @@ _INSERT = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredState:
+class StoredState(NamedTuple):
     """An encoded state and the observation number of the last thing it took in."""
 
     state: bytes

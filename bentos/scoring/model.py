@@ -1,6 +1,7 @@
 """A champion at work: probabilities, log-odds and contributions from an ONNX graph."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -58,6 +59,8 @@ class ScoringModel:
         self._width = len(self.manifest.feature_names)
         self._check_graph()
         self._baseline = np.array(self.manifest.baseline, dtype=np.float64)
+        self._order = _spread_order(self._width)
+        self._is_moved = _moves(self._order)
 
     def deployed_as(self, deployment_id: int) -> Self:
         """The same loaded model, put into service by another step."""
@@ -98,13 +101,8 @@ class ScoringModel:
             The baseline's log-odds and the contributions, shape (F,), in feature order.
         """
         row = np.asarray(row, dtype=np.float64)
-        count = self._width
-        order = _spread_order(count)
-        batch = np.tile(self._baseline, (2 * count, 1))
-        for step in range(1, count + 1):
-            batch[step, order[:step]] = row[order[:step]]
-        for step in range(1, count):
-            batch[count + step, order[count - step :]] = row[order[count - step :]]
+        count, order = self._width, self._order
+        batch = np.where(self._is_moved, row, self._baseline)
         margins = self.margins(batch)
         forward = np.diff(margins[: count + 1])
         backward = np.diff(np.concatenate((margins[:1], margins[count + 1 :], margins[count:][:1])))
@@ -156,6 +154,18 @@ def to_probabilities(margins: Floats) -> Floats:
     shrink = np.exp(-np.abs(margins))
     probability = np.where(margins >= 0.0, 1.0, shrink) / (1.0 + shrink)
     return np.clip(probability, EDGE, 1.0 - EDGE)
+
+
+def _moves(order: Sequence[int]) -> NDArray[np.bool_]:
+    """Which features have left the baseline in each of the 2F rows that contributions need.
+
+    Row k has the first k of the order, row F + k the last k; row F, all of them, serves both.
+    """
+    count = len(order)
+    rank = np.empty(count, np.int64)
+    rank[list(order)] = np.arange(count)
+    steps = np.arange(count + 1)[:, None]
+    return np.concatenate((rank < steps, (rank >= count - steps)[1:count]))
 
 
 def _spread_order(count: int) -> list[int]:
