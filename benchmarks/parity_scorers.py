@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.parity_stream import AHEAD, MicroBatch
 from bentos.scoring.labeller import Labeller, LabelReceipt
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.scorer import Scorer
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, ModelUnavailable
@@ -114,7 +115,7 @@ def _score(
     try:
         chain = claim_chain(holder, "parity")
         clock = _Clock(number * SKEW_US)
-        scorer = Scorer(pool, _RulesOnly(), clock, chain, _protection(folder))
+        scorer = Scorer(pool, _RulesOnly(), ObservationClock(clock), chain, _protection(folder))
         labeller = Labeller(pool, clock, chain)
         answers = Answers()
         for place in _turns(number, len(batches), taken, in_flight):

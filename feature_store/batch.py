@@ -37,6 +37,12 @@ class TypeLayout:
         self.own_count = len(columns)
         columns += (a for layout in self.entities.values() for a in layout.plan.aggregates)
         self.columns = {name: place for place, name in enumerate(columns)}
+        entities = [plan.entity for plan in plans]
+        self._holders = [
+            entity
+            for entity in entities
+            if not any(set(other.fields) < set(entity.fields) for other in entities)
+        ]
         everything = range(len(fraud_type.features))
         self.steps, self.others = steps(fraud_type.features, everything, self.columns)
 
@@ -48,6 +54,14 @@ class TypeLayout:
             if key is not None:
                 found[name] = f"{event.fraud_type} {key}"
         return found
+
+    def holders(self, event: Event) -> list[str]:
+        """Keys of the entities the event has, but of those that narrow another one down.
+
+        Events that share any entity share one of these.
+        """
+        keys = (entity.key(event.fields) for entity in self._holders)
+        return [f"{event.fraud_type} {key}" for key in keys if key is not None]
 
     def events(self, events: Sequence[Event], seqs: Sequence[int] | None = None) -> EventColumns:
         """Events as columns, numbered from 0 if no observation numbers are given."""

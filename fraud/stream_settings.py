@@ -40,7 +40,7 @@ class StreamSettings(BaseSettings):
         kafka_dlq_topic: where messages go that can never be decided.
         kafka_instance: name of this worker among those of its group, if it keeps one across
             restarts: it then gets its partitions back without a rebalance.
-        stream_max_batch: messages in one scoring transaction, at most.
+        stream_max_batch: messages decided at once, at most.
         stream_metrics_port: where a stream worker shows its metrics; 0 for nowhere.
     """
 

@@ -20,7 +20,9 @@ from bentos.scoring.continuity import (
     ledger_away,
 )
 from bentos.scoring.journal import Journal
+from bentos.scoring.lanes import Lanes
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.reconciliation import Recovery
 from bentos.scoring.scorer import ScoreRequest
 from feature_store.batch import type_layout, warm_up
@@ -32,6 +34,9 @@ from fraud.ledger.embedded import ledger_url
 from fraud.security.encryption import field_protection
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
+
+LANES = 2
+"""Scoring transactions of a process at once: while one computes, the other is with the server."""
 
 log = logging.getLogger("fraud.detector")
 
@@ -75,26 +80,33 @@ class ScoringEngine:
             fraud_types(), settings.verify_key_pem, settings.bundle_dir, self._on_swap
         )
         self.rulesets = RulesetShelf(fraud_types())
-        self.lookout = Lookout(self.url, fraud_types(), anchor_file(settings))
+        self.lookout = Lookout(self.url, fraud_types(), anchor_file(settings), LANES)
         self.watch = LedgerWatch(self._look, self._take_over, on_status=self._on_status)
         self.protection = field_protection(settings)
         keys = self.protection.keys
         self.journal = Journal(settings.journal_dir, settings.journal_max_bytes, keys)
         self.breaker = CircuitBreaker(on_change=self._on_breaker)
-        self._own_scorer, self._recovery_scorer = (
+        clock = ObservationClock(clock_us)
+        *self._own_scorers, self._recovery_scorer = (
             OwnScorer(
-                *(self.url, self.lookout, self.champions, self.rulesets, clock_us, limits),
-                self.protection,
+                *(self.url, self.lookout, self.champions, self.rulesets, clock, limits),
+                *(self.protection, lane),
             )
-            for _ in range(2)
+            for lane in (*range(LANES), 0)
         )
-        self._patience = Patience([self._own_scorer, self._recovery_scorer], limits.hang_up_s)
+        scorers = [*self._own_scorers, self._recovery_scorer]
+        self._patience = Patience(scorers, limits.hang_up_s)
         fallback: Answering = (
             Postponement()
             if can_wait
             else Fallback(fraud_types(), self.rulesets, self.journal, clock_us)
         )
-        self._scorer = ContinuousScorer(self._own_scorer, fallback, self.journal, self.breaker)
+        self._lanes = Lanes(
+            [
+                ContinuousScorer(each, fallback, self.journal, self.breaker).score
+                for each in self._own_scorers
+            ]
+        )
         self._recovery = Recovery(
             self._recovery_scorer, self.journal, self.breaker, self._on_recovery_step
         )
@@ -106,7 +118,8 @@ class ScoringEngine:
         for name in fraud_types():
             warm_up(type_layout(name))
         with suppress(UnavailableError):
-            self._own_scorer().record([])  # opens the connection before anybody waits for it
+            for each in self._own_scorers:
+                each().record([])  # opens the connection before anybody waits for it
         settle_heap()
         self._patience.start()
         self._recovery.start()
@@ -119,8 +132,9 @@ class ScoringEngine:
         self.watch.stop()
         self.lookout.note_heads()
         self.lookout.close()
-        self._own_scorer.close()
-        self._recovery_scorer.close()
+        self._lanes.close()
+        for each in (*self._own_scorers, self._recovery_scorer):
+            each.close()
 
     @property
     def is_alive(self) -> bool:
@@ -129,7 +143,7 @@ class ScoringEngine:
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
         """Decide on every request, whatever is away; see `ContinuousScorer.score`."""
-        return self._scorer.score(requests)
+        return self._lanes.score(requests)
 
     def record(self, entries: Sequence[AuditEntry]) -> None:
         """Keep audit records of refusals; for the thread that uses the scorer.
@@ -139,7 +153,7 @@ class ScoringEngine:
         """
         if not self.breaker.is_closed:
             raise ledger_away()
-        self._own_scorer().record(entries)
+        self._own_scorers[0]().record(entries)
 
     def _look(self) -> Sighting:
         self._before_look()

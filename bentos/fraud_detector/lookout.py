@@ -17,7 +17,7 @@ from fraud.domain.deployment import Deployment, standing_champions
 from fraud.domain.errors import LedgerUnavailable
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.ruleset import Ruleset, built_in
-from fraud.ledger.audit import claim_chain, one_line
+from fraud.ledger.audit import claim_chains, one_line
 from fraud.ledger.audit_anchors import AnchorFile
 from fraud.ledger.audit_check import anchors
 from fraud.ledger.deployments import challengers, champions
@@ -40,25 +40,41 @@ SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = %s
 
 
 class Lookout:
-    """Looks at the ledger through one session; the session holds this process's audit chain.
+    """Looks at the ledger through one session; the session holds this process's audit chains.
 
     Args:
         url: address of the ledger.
         fraud_types: those whose deployments and rulesets count, by name.
+        anchors: where the chains' heads are noted outside the ledger.
+        lanes: how many chains to claim.
+
+    Attributes:
+        chains: one per lane that scores; none until the ledger was seen.
+        role: what sessions act as; None where this user may not.
     """
 
     def __init__(
-        self, url: str, fraud_types: Mapping[str, FraudType], anchors: AnchorFile | None = None
+        self,
+        url: str,
+        fraud_types: Mapping[str, FraudType],
+        anchors: AnchorFile | None = None,
+        lanes: int = 1,
     ) -> None:
         self._url = url
         self._fraud_types = fraud_types
         self._anchors = anchors
         self._connection: Connection | None = None
         self._rulesets: dict[str, Ruleset] = {}
-        self.chain: str | None = None
+        self._lanes = lanes
+        self.chains: tuple[str, ...] = ()
         self.role: str | None = None
         self._revocations = Revocations()
         self._marker: Marker | None = None
+
+    @property
+    def chain(self) -> str | None:
+        """The chain for what does not happen in a lane; None until the ledger was seen."""
+        return self.chains[0] if self.chains else None
 
     def __call__(self) -> Sighting:
         """What shall serve, and the ledger's revision.
@@ -97,7 +113,7 @@ class Lookout:
             connection.commit()
             self.role = SERVICE_ROLE if row is not None and row[0] else None
             self._seed(connection)
-            self.chain = claim_chain(connection, CHAIN_PREFIX)
+            self.chains = claim_chains(connection, CHAIN_PREFIX, self._lanes)
             self._connection = connection
         return self._connection
 

@@ -1,6 +1,6 @@
 """Micro-batches: what arrives while a batch is in flight forms the next one.
 
-One worker thread does all the blocking work: it scores what waits, at most `max_batch` at
+One worker thread has all the blocking work done: it scores what waits, at most `max_batch` at
 once, and keeps the audit records of refusals. When it is idle, a request starts alone and at
 once; nothing ever waits for company. The queue is bounded, by its length and by the time that
 recent batches took: who could not be answered in time is told at once. Whoever waits too long
@@ -35,7 +35,8 @@ class Limits:
     """How much may wait, and for how long.
 
     Attributes:
-        max_batch: requests scored in one transaction.
+        max_batch: requests scored at once.
+        max_bulk_batch: the same where only bulk requests wait.
         max_waiting: requests that may wait; one more is told to come back.
         bulk_share: places in a batch that bulk requests keep while single ones wait.
         deadline_s: after it a single request is answered "too late".
@@ -43,6 +44,7 @@ class Limits:
     """
 
     max_batch: int = 128
+    max_bulk_batch: int = 512
     max_waiting: int = 2048
     bulk_share: int = 32
     deadline_s: float = 2.0
@@ -212,6 +214,8 @@ class Collector(Generic[Request, Answer, Record]):
         limits = self.limits
         kept = min(len(self._bulk), limits.bulk_share)
         batch = _drain(self._single, limits.max_batch - kept)
+        if not batch:
+            return _drain(self._bulk, limits.max_bulk_batch)
         return batch + _drain(self._bulk, limits.max_batch - len(batch))
 
     def _answer(self, batch: list[tuple[_Waiting[Request, Answer], int]]) -> None:

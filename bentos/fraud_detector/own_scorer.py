@@ -1,11 +1,12 @@
 """Scorers that belong to one thread each, and what keeps those threads from waiting for ever."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bentos.fraud_detector.lookout import Lookout, not_yet_claimed
 from bentos.scoring.challenge import Champions
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.ruleset import Rulesets
 from bentos.scoring.scorer import Scorer
 from fraud.ledger.pool import ConnectionPool
@@ -36,16 +37,17 @@ PATIENT = TimeLimits(statement_s=8.0, hang_up_s=10.0)
 
 
 class OwnScorer:
-    """Gives the scorer of one thread, on the audit chain this process holds.
+    """Gives the scorer of one thread, on an audit chain this process holds.
 
     Args:
         url: address of the ledger.
-        lookout: claims the chain.
+        lookout: claims the chains.
         champions: models by fraud type.
         rulesets: rulesets by fraud type.
-        clock_us: the time now, microseconds UTC.
+        clock: numbers the batches of all of them.
         limits: seconds a transaction may take.
         protection: of what is sensitive.
+        lane: which of the chains.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class OwnScorer:
         lookout: Lookout,
         champions: Champions,
         rulesets: Rulesets,
-        clock_us: Callable[[], int],
+        clock: ObservationClock,
         limits: TimeLimits,
         protection: FieldProtection,
+        lane: int = 0,
     ) -> None:
         self._limits = limits
         self._protection = protection
@@ -64,7 +67,8 @@ class OwnScorer:
         self._lookout = lookout
         self._champions = champions
         self._rulesets = rulesets
-        self._clock_us = clock_us
+        self._clock = clock
+        self._lane = lane
         self._pool: ConnectionPool | None = None
         self._scorer: tuple[str, Scorer] | None = None
 
@@ -74,9 +78,9 @@ class OwnScorer:
         Raises:
             LedgerUnavailable: the ledger was never seen.
         """
-        chain = self._lookout.chain
-        if chain is None:
+        if not self._lookout.chains:
             raise not_yet_claimed()
+        chain = self._lookout.chains[self._lane]
         if self._scorer is None or self._scorer[0] != chain:
             if self._pool is None:
                 self._pool = ConnectionPool(
@@ -87,7 +91,7 @@ class OwnScorer:
                     role=self._lookout.role,
                 )
             scorer = Scorer(
-                *(self._pool, self._champions, self._clock_us, chain, self._protection),
+                *(self._pool, self._champions, self._clock, chain, self._protection),
                 self._rulesets,
             )
             self._scorer = chain, scorer

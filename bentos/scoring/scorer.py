@@ -9,6 +9,7 @@ import psycopg2.errors
 
 from bentos.scoring.challenge import Champions, decider_of
 from bentos.scoring.lottery import draw_lots
+from bentos.scoring.observation_clock import MOST_EVENTS, ObservationClock
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
 from feature_store.state_table import StoredState, load_states, save_states
@@ -31,9 +32,6 @@ from fraud.security.encryption import FieldProtection
 
 ATTEMPTS = 5
 """How often a batch is tried when writers race for new entities or transactions."""
-
-MOST_EVENTS = 1_000
-"""Events in one batch at most; a batch takes up that many observation numbers."""
 
 RACES = (
     psycopg2.errors.UniqueViolation,
@@ -83,7 +81,7 @@ class Scorer:
     Args:
         pool: connections to the ledger.
         champions: models by fraud type.
-        clock_us: the time now, microseconds UTC.
+        clock: numbers the batches.
         chain: audit chain that this writer has claimed.
         protection: of what is sensitive; only rules and lists see it in the clear.
         rulesets: rulesets by fraud type; the built-in rules if not given.
@@ -93,7 +91,7 @@ class Scorer:
         self,
         pool: ConnectionPool,
         champions: Champions,
-        clock_us: Callable[[], int],
+        clock: ObservationClock,
         chain: str,
         protection: FieldProtection,
         rulesets: Rulesets | None = None,
@@ -102,10 +100,9 @@ class Scorer:
         self._protection = protection
         self._champions = champions
         self._rulesets = rulesets or BuiltInRulesets()
-        self._clock_us = clock_us
+        self._clock = clock
         self._chain = chain
         self._head: Head | None = None
-        self._latest_us = 0
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Decision | FraudError]:
         """Decide on every request; each answer is durable before this returns.
@@ -140,7 +137,7 @@ class Scorer:
             try:
                 with self._pool.pipeline() as cursor:
                     batch = _Batch(
-                        cursor, requests, self._now_us(), self._protection, _leap_us(attempt)
+                        cursor, requests, self._clock(), self._protection, _leap_us(attempt)
                     )
                     answers = batch.run(judges)
                     notes = [note(*each) for each in zip(requests, answers, strict=True)]
@@ -156,7 +153,7 @@ class Scorer:
         for _ in range(ATTEMPTS):
             try:
                 with self._pool.pipeline() as cursor:
-                    head = self._append(cursor, entries, self._clock_us())
+                    head = self._append(cursor, entries, self._clock())
             except RACES:
                 continue
             self._head = head
@@ -167,11 +164,6 @@ class Scorer:
         """The chain's head once this is committed; until then it is not known."""
         known, self._head = self._head, None
         return append(cursor, self._chain, entries, now_us, known)
-
-    def _now_us(self) -> int:
-        """The clock, made to run: no two batches of this writer share a microsecond."""
-        self._latest_us = max(self._clock_us(), self._latest_us + MOST_EVENTS)
-        return self._latest_us
 
 
 class _Batch:

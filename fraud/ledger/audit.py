@@ -120,15 +120,23 @@ def _escaped(text: str) -> str:
 
 
 def claim_chain(connection: Connection, prefix: str) -> str:
-    """Make a chain this session's own: the first of `<prefix>-1`, `<prefix>-2`, ... that is free.
+    """Make a chain this session's own; see `claim_chains`."""
+    return claim_chains(connection, prefix, 1)[0]
 
-    The claim ends with the session. It keeps writers out of each other's way; what keeps the
+
+def claim_chains(connection: Connection, prefix: str, count: int) -> tuple[str, ...]:
+    """Make chains this session's own: the first of `<prefix>-1`, `<prefix>-2`, ... that are free.
+
+    The claims end with the session. They keep writers out of each other's way; what keeps a
     chain whole is the lock `append` takes.
 
     Args:
-        connection: an idle connection that stays open as long as the chain is used.
+        connection: an idle connection that stays open as long as the chains are used. What it
+            claimed before counts as free.
         prefix: kind of writer, e.g. `service`.
+        count: how many.
     """
+    claimed: list[str] = []
     with connection.cursor() as cursor:
         for number in itertools.count(1):
             chain = f"{prefix}-{number}"
@@ -142,9 +150,11 @@ def claim_chain(connection: Connection, prefix: str) -> str:
                     """,
                     (chain, genesis(chain)),
                 )
-                connection.commit()
-                return chain
-    raise AssertionError("unreachable: there are always more numbers")
+                claimed.append(chain)
+            if len(claimed) == count:
+                break
+    connection.commit()
+    return tuple(claimed)
 
 
 _HEAD = Statement(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.scorer import Scorer
 from fraud import cli
 from fraud.domain.errors import NotFound, ProtectionError, SettingsError
@@ -38,7 +39,9 @@ def score(pool: ConnectionPool, settings: Settings, *names: str) -> None:
     session = connect(pool.url)
     try:
         chain = claim_chain(session, "scorer")
-        scorer = Scorer(pool, OneModel(None), Clock(), chain, field_protection(settings))
+        scorer = Scorer(
+            pool, OneModel(None), ObservationClock(Clock()), chain, field_protection(settings)
+        )
         scorer.score([a_request(name, device_id=f"device of {name}") for name in names])
     finally:
         session.close()

@@ -84,7 +84,7 @@ def test_a_large_request_is_cut_and_put_together_again() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         assert await collector.submit(list(range(10))) == [n * n for n in range(10)]
 
-    assert [len(batch) for batch in run(work, Limits(max_batch=4)).batches] == [4, 4, 2]
+    assert [len(batch) for batch in run(work, Limits(max_bulk_batch=4)).batches] == [4, 4, 2]
 
 
 def test_single_requests_overtake_bulk_which_keeps_its_share() -> None:
@@ -98,7 +98,7 @@ def test_single_requests_overtake_bulk_which_keeps_its_share() -> None:
         squares.gate.set()
         await asyncio.gather(first, bulk, *singles)
 
-    batches = run(work, Limits(max_batch=4, bulk_share=1)).batches
+    batches = run(work, Limits(max_batch=4, max_bulk_batch=5, bulk_share=1)).batches
     assert batches == [[0], [1, 2, 3, 100], [4, 5, 100, 100], [100, 100, 100]]
 
 

@@ -14,6 +14,7 @@ from bentos.scoring.journal import Journal
 from bentos.scoring.labeller import Labeller
 from bentos.scoring.manifest import Calibration
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.reconciliation import reconcile
 from bentos.scoring.replaying import Archive
 from bentos.scoring.ruleset import CompiledRuleset
@@ -162,7 +163,9 @@ class Past:
 
     def _scorer(self, chain: str, rulesets: LedgerRulesets) -> Scorer:
         model = OneModel(self.model, self.challenger)
-        return Scorer(self.pool, model, self.clock, chain, a_protection(), rulesets)
+        return Scorer(
+            self.pool, model, ObservationClock(self.clock), chain, a_protection(), rulesets
+        )
 
     def _request(self, late_us: int) -> ScoreRequest:
         self.scored += 1

@@ -10,6 +10,7 @@ from bentos.scoring.bundle import Bundle, read_bundle, write_bundle
 from bentos.scoring.challenge import PAUSE, Challenger, Pace
 from bentos.scoring.manifest import Calibration
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.scorer import Scorer, ScoreRequest
 from bentos.scoring.signing import new_signing_keys
 from fraud.domain.decision import Decision
@@ -70,7 +71,9 @@ def score(
     holder = connect(pool.url)
     try:
         chain = claim_chain(holder, "challenge-test")
-        scorer = Scorer(pool, OneModel(champion, challenger), Clock(), chain, a_protection())
+        scorer = Scorer(
+            pool, OneModel(champion, challenger), ObservationClock(Clock()), chain, a_protection()
+        )
         return scorer.score(requests)  # type: ignore[return-value]
     finally:
         holder.close()

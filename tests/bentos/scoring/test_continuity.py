@@ -12,6 +12,7 @@ from bentos.scoring.continuity import ContinuousScorer, Fallback
 from bentos.scoring.journal import Journal
 from bentos.scoring.judge import Judge
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.reconciliation import Recovery, reconcile
 from bentos.scoring.ruleset import BuiltInRulesets
 from bentos.scoring.scorer import Scorer
@@ -47,7 +48,9 @@ class World:
 
     def __post_init__(self) -> None:
         nowhere = ConnectionPool(NOWHERE, size=1)
-        self.gone = Scorer(nowhere, OneModel(None), Clock(), "no-chain", a_protection())
+        self.gone = Scorer(
+            nowhere, OneModel(None), ObservationClock(Clock()), "no-chain", a_protection()
+        )
         self.breaker = CircuitBreaker(1.0, clock_s=lambda: self.breaker_s)
         self.scorer = ContinuousScorer(self.own, self.fallback, self.journal, self.breaker)
         self.outcomes: dict[str, int] = {}

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bentos.scoring.labeller import Labeller
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.scorer import Scorer
 from feature_store.offline import feature_matrix
 from feature_store.tail import tail_events
@@ -54,7 +55,7 @@ def work(
     holder = connect(pool.url)
     try:
         chain = claim_chain(holder, "races")
-        scorer = Scorer(pool, OneModel(None), clock, chain, a_protection())
+        scorer = Scorer(pool, OneModel(None), ObservationClock(clock), chain, a_protection())
         labeller = Labeller(pool, clock, chain)
         while requests or labels:
             size = rng.choice((1, 3, 20))
@@ -131,7 +132,10 @@ def test_whoever_wins_the_three_executions_agree(
 def test_a_chain_that_somebody_else_wrote_to_is_read_again(pool: ConnectionPool) -> None:
     holder = connect(pool.url)
     chain = claim_chain(holder, "shared-chain")
-    scorers = [Scorer(pool, OneModel(None), Clock(), chain, a_protection()) for _ in range(2)]
+    scorers = [
+        Scorer(pool, OneModel(None), ObservationClock(Clock()), chain, a_protection())
+        for _ in range(2)
+    ]
     for number in range(6):
         [answer] = scorers[number % 2].score([a_request(f"shared-{number}")])
         assert isinstance(answer, Decision)

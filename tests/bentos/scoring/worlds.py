@@ -10,6 +10,7 @@ from pathlib import Path
 from bentos.scoring.bundle import read_bundle, write_bundle
 from bentos.scoring.challenge import Challenger
 from bentos.scoring.model import ScoringModel
+from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.scorer import Scorer, ScoreRequest
 from bentos.scoring.signing import new_signing_keys
 from fraud.domain.errors import ModelUnavailable
@@ -69,7 +70,9 @@ def a_scorer(
     try:
         chain = claim_chain(holder, "scorer-test")
         holder.commit()
-        yield Scorer(pool, OneModel(model), clock or Clock(), chain, a_protection())
+        yield Scorer(
+            pool, OneModel(model), ObservationClock(clock or Clock()), chain, a_protection()
+        )
     finally:
         holder.close()
 
