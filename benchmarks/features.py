@@ -26,6 +26,7 @@ from benchmarks.handbook import read_history
 from benchmarks.memory import peak_mb
 from benchmarks.report import publish
 from feature_store.offline import feature_matrix
+from feature_store.schema import PANDAS_TYPES, arrow_schema
 from fraud.domain.errors import FraudError, SettingsError
 from fraud.types.credit_card import CREDIT_CARD
 
@@ -131,11 +132,10 @@ def _replicated(events: pd.DataFrame, replicas: int) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """A frame with texts as the lake gives them, without the memory a plain read leaves."""
-    table = pq.read_table(path)
-    texts = {pa.string(): pd.StringDtype("pyarrow")}
+    """A frame as the lake gives it, without the memory a plain read leaves."""
+    table = pq.read_table(path).cast(arrow_schema(CREDIT_CARD, "events"))
     frame: pd.DataFrame = table.to_pandas(
-        split_blocks=True, self_destruct=True, types_mapper=texts.get, ignore_metadata=True
+        split_blocks=True, self_destruct=True, types_mapper=PANDAS_TYPES.get, ignore_metadata=True
     )
     del table
     pa.default_memory_pool().release_unused()

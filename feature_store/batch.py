@@ -173,9 +173,9 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
         ids,
         Taken(lambda aggregate: columns[layout.columns[aggregate]]),
     )
-    values = np.empty((len(features), size))
-    for place in layout.others:
-        values[place] = features[place].finish(inputs)
+    values = np.empty((len(layout.others), size))
+    for number, place in enumerate(layout.others):
+        values[number] = features[place].finish(inputs)
     out = np.empty((size, len(features)))
     log = layout.columns[LOG]
     finish_rows(columns, log, *layout.steps, values, np.arange(size), out)
@@ -193,4 +193,4 @@ def _texts(events: Sequence[Event], field: str) -> Texts:
     for event in events:
         value = event.fields[field]
         codes.append(-1 if value is None else values.setdefault(str(value), len(values)))
-    return Texts(np.array(codes, np.int64), list(values))
+    return Texts(np.array(codes, np.int32), list(values))

@@ -10,35 +10,51 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feature_store import grouping
+from feature_store.grouping import Rows
 from feature_store.inputs import (
     AMOUNT,
     CODE,
-    FRAUD_KNOWN,
+    LABEL,
+    LABELS_KNOWN,
     LOG,
     PLACE,
-    SEQ,
     TIME,
+    VALUE_ID,
     ColumnInputs,
     Taken,
 )
-from fraud.domain.aggregates import NONE, Aggregate
+from feature_store.label_kernels import NO_LABEL
+from fraud.domain.aggregates import NONE, Aggregate, DistinctSum, LastValue
 from fraud.domain.errors import ContractError
-from fraud.domain.event import field_kinds, text_ids
+from fraud.domain.event import text_ids
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
 
-NEVER = np.iinfo(np.int64).max
-
 
 class History:
     """Events and fraud labels as integer columns, in observation order.
+
+    Columns of the events are those of the frame itself where their type allows it, so that a
+    history costs little memory beside the frame it was made from.
 
     Args:
         fraud_type: whose events.
         events: canonical events sorted by seq (see `feature_store.lake`).
         labels: canonical labels; only fraud labels act.
         each: how independent columns are worked through; give the map of a thread pool.
+
+    Attributes:
+        size: number of events, n.
+        seq: observation numbers, shape (n,).
+        time_us: event times, microseconds UTC, shape (n,).
+        amount_minor: amounts in minor units, shape (n,).
+        texts: the fields that entities and aggregates go by.
+        label: of each event the number of the fraud label that acts on it, or NO_LABEL; (n,).
+        labels_known: how many of the acting labels were observed before each event, shape (n,).
+        label_row: row of the event of each acting label, by observation.
+        label_seq: observation number of each acting label, ascending.
+        label_us: when each acting label was reported.
 
     Raises:
         ContractError: the events are not in observation order.
@@ -51,30 +67,25 @@ class History:
         labels: pd.DataFrame,
         each: Callable[..., Iterable[Any]] = map,
     ) -> None:
+        self._events = events
         self.size = len(events)
         self.seq = events["seq"].to_numpy(np.int64)
-        if self.size and (np.diff(self.seq) <= 0).any():
+        if (self.seq[1:] <= self.seq[:-1]).any():
             raise ContractError(
                 "Events are not in observation order, or a seq occurs twice.",
                 remedy="Sort by seq; the lake gives them so.",
             )
         self.time_us = as_us(events["event_time"])
         self.amount_minor = events["amount_minor"].to_numpy(np.int64)
-        kinds = field_kinds(fraud_type.transaction)
-        fields = [field for field, kind in kinds.items() if kind == "text"]
+        fields = _text_fields(fraud_type)
         fraud = labels[labels["is_fraud"].to_numpy(bool)]
         fraud = fraud.sort_values("seq", kind="stable").reset_index(drop=True)
         rows = each(_rows_of, [events["transaction_id"]], [fraud["transaction_id"]])
         texts = each(_texts, [events[field] for field in fields])
-        self.texts = dict(zip(fields, texts, strict=True))
-        self.numbers: dict[str, Floats] = {
-            f: np.asarray(events[f].astype("float64"), np.float64)
-            for f, kind in kinds.items()
-            if kind != "text"
-        }
-        self.amount_log = quantised_log(self.amount_minor)
+        self.texts: dict[str, Texts] = dict(zip(fields, texts, strict=True))
         self._value_ids: dict[str, Ints] = {}
         self._join_labels(next(iter(rows)), fraud)
+        pa.default_memory_pool().release_unused()  # what encoding texts took
 
     def _join_labels(self, rows: Ints, fraud: pd.DataFrame) -> None:
         """Each event's first fraud label that was observed after it; others do not act."""
@@ -85,51 +96,70 @@ class History:
         _, first = np.unique(rows, return_index=True)
         first.sort()
         self.label_row, self.label_seq, self.label_us = rows[first], seq[first], reported[first]
-        self.fraud_known_seq = np.full(self.size, NEVER, np.int64)
-        self.fraud_known_seq[self.label_row] = self.label_seq
-
-    def own(self, name: str) -> Ints:
-        """An integer column of the events themselves, by one of the names below."""
-        plain = {
-            TIME: self.time_us,
-            AMOUNT: self.amount_minor,
-            LOG: self.amount_log,
-            SEQ: self.seq,
-            FRAUD_KNOWN: self.fraud_known_seq,
-        }
-        if name in plain:
-            return plain[name]
-        if name == PLACE:
-            return self.place_ids
-        kind, _, field = name.partition(" ")
-        return self.texts[field].codes if kind == CODE else self.value_ids(field)
-
-    def value_ids(self, field: str) -> Ints:
-        """A text field as the int64 that `LastValue` keeps, NONE where null."""
-        if field not in self._value_ids:
-            texts = self.texts[field]
-            ids = np.append(text_ids(texts.values), NONE)
-            self._value_ids[field] = ids[texts.codes]
-        return self._value_ids[field]
+        numbers = np.arange(len(first) + 1, dtype=np.int32)
+        self.label = np.full(self.size, NO_LABEL, np.int32)
+        self.label[self.label_row] = numbers[:-1]
+        seen = np.searchsorted(self.seq, self.label_seq, side="right")
+        self.labels_known = np.repeat(numbers, np.diff(seen, prepend=0, append=self.size))
 
     @cached_property
-    def place_ids(self) -> Ints:
-        """Where each event happened, as the int64 that `LastPlace` keeps."""
-        return place_ids(self.numbers[LATITUDE], self.numbers[LONGITUDE])
+    def amount_log(self) -> Ints:
+        """Quantised log amounts."""
+        return quantised_log(self.amount_minor)
 
-    def inputs(self, rows: Ints | slice, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
+    def value_ids(self, field: str, rows: Rows | slice = slice(None)) -> Ints:
+        """A text field as the int64 that `LastValue` keeps, NONE where null."""
+        texts = self.texts[field]
+        if field not in self._value_ids:
+            self._value_ids[field] = np.append(text_ids(texts.values), NONE)
+        taken: Ints = self._value_ids[field][texts.codes[rows]]
+        return taken
+
+    def place_ids(self, rows: Rows | slice = slice(None)) -> Ints:
+        """Where events happened, as the int64 that `LastPlace` keeps."""
+        return place_ids(self._number(LATITUDE, rows), self._number(LONGITUDE, rows))
+
+    def take(self, name: str, rows: Rows, out: Ints) -> None:
+        """One of the events' own integer columns, by its name in `inputs`, of rows -> `out`."""
+        kind, _, field = name.partition(" ")
+        if kind == LOG:
+            out[:] = quantised_log(self.amount_minor[rows])
+        elif kind == PLACE:
+            out[:] = self.place_ids(rows)
+        elif kind == VALUE_ID:
+            out[:] = self.value_ids(field, rows)
+        else:
+            plain = {
+                TIME: self.time_us,
+                AMOUNT: self.amount_minor,
+                LABEL: self.label,
+                LABELS_KNOWN: self.labels_known,
+            }
+            grouping.take(self.texts[field].codes if kind == CODE else plain[kind], rows, out)
+
+    def inputs(self, rows: Rows | slice, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
         """What features of these rows are finished from; columns are taken when asked for."""
         return ColumnInputs(
             self.time_us[rows],
             self.amount_minor[rows],
-            self.amount_log[rows],
-            Taken(lambda field: self.numbers[field][rows]),
-            Taken(lambda field: self.texts[field]._replace(codes=self.texts[field].codes[rows])),
-            Taken(lambda field: self.value_ids(field)[rows]),
+            quantised_log(self.amount_minor[rows]),
+            Taken(lambda field: self._number(field, rows)),
+            Taken(lambda field: self._text(field, rows)),
+            Taken(lambda field: self.value_ids(field, rows)),
             aggregates,
         )
 
-    def grouped(self, entity: Entity) -> tuple[Ints, Ints]:
+    def _number(self, field: str, rows: Rows | slice) -> Floats:
+        """A number or flag as float64, NaN where null."""
+        return np.asarray(self._events[field].iloc[rows].astype("float64"), np.float64)
+
+    def _text(self, field: str, rows: Rows | slice) -> Texts:
+        if field not in self.texts:
+            return _texts(self._events[field].iloc[rows])
+        texts = self.texts[field]
+        return texts._replace(codes=texts.codes[rows])
+
+    def grouped(self, entity: Entity) -> tuple[Rows, Ints]:
         """Rows by entity, then by observation, and where each entity starts.
 
         Rows whose entity is null are left out; every entity has a row.
@@ -145,22 +175,29 @@ class History:
             starts = grouping.split_groups(order, starts, text.codes)
         return order, starts
 
-    def absent(self, entity: Entity) -> Ints:
-        """Rows whose entity is null."""
-        return np.flatnonzero(
-            np.logical_or.reduce([self.texts[field].codes < 0 for field in entity.fields])
-        )
+    def absent(self, entity: Entity, rows: slice) -> Ints:
+        """Those of the rows whose entity is null."""
+        codes = [self.texts[field].codes[rows] for field in entity.fields]
+        absent: Ints = rows.start + np.flatnonzero(np.minimum.reduce(codes) < 0)
+        return absent
 
 
 def as_us(column: pd.Series) -> Ints:
     """A time column as microseconds UTC."""
-    return column.to_numpy("datetime64[us]").astype(np.int64)
+    return column.to_numpy("datetime64[us]").view(np.int64)
+
+
+def _text_fields(fraud_type: FraudType) -> list[str]:
+    """The fields that entities and aggregates go by."""
+    used = (a for a in fraud_type.aggregates if isinstance(a, DistinctSum | LastValue))
+    of_entities = (field for entity in fraud_type.entities for field in entity.fields)
+    return list(dict.fromkeys([*of_entities, *(each.field for each in used)]))
 
 
 def _texts(column: pd.Series) -> Texts:
     encoded = pa.chunked_array(pa.array(column, pa.string())).combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Texts(codes.astype(np.int64), encoded.dictionary.to_pylist())
+    return Texts(codes.astype(np.int32, copy=False), encoded.dictionary.to_pylist())
 
 
 def _rows_of(transaction_ids: pd.Series, wanted: pd.Series) -> Ints:

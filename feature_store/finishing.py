@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from feature_store.grouping import Rows
 from feature_store.inputs import AMOUNT, TIME, VALUE_ID
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.features import Feature, Floats, Ints
@@ -144,6 +145,14 @@ def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, value
             values[i] = _plain(operation, first[at], second[at], third[at], default)
 
 
+@_inline
+def _write(values: Floats, rows: Rows, places: Ints, out: Floats) -> None:
+    for i in range(len(rows)):
+        row = out[rows[i]]
+        for k in range(len(places)):
+            row[places[k]] = values[k, i]
+
+
 @_compile
 def finish_rows(
     columns: Ints,
@@ -152,7 +161,7 @@ def finish_rows(
     defaults: Floats,
     places: Ints,
     others: Floats,
-    rows: Ints,
+    rows: Rows,
     out: Floats,
 ) -> None:
     """Take the steps for every event of `columns` (numbers, m), into rows of `out`.
@@ -163,7 +172,7 @@ def finish_rows(
         operations: see `Steps`.
         defaults: see `Steps`.
         places: where the steps' values go, then where the `others` go.
-        others: shape (features, m), values of features that have no step; other rows are not read.
+        others: shape (others, m), values of the features that have no step.
         rows: shape (m,), the events' rows in `out`.
         out: shape (n, features).
     """
@@ -173,15 +182,22 @@ def finish_rows(
         for k in range(len(operations)):
             _fill(columns, operations[k], log, defaults[k], begin, values[k, :size])
         for k in range(len(operations), len(places)):
-            values[k, :size] = others[places[k], begin : begin + size]
-        for i in range(size):
-            row = out[rows[begin + i]]
-            for k in range(len(places)):
-                row[places[k]] = values[k, i]
+            values[k, :size] = others[k - len(operations), begin : begin + size]
+        _write(values, rows[begin : begin + size], places, out)
 
 
 @_compile
-def fill_rows(rows: Ints, places: Ints, values: Floats, out: Floats) -> None:
+def write_rows(values: Floats, places: Ints, rows: Rows, out: Floats) -> None:
+    """Write `values` (k, m) into columns `places` of the rows `rows` of `out`."""
+    block = np.empty((len(places), _BLOCK))
+    for begin in range(0, len(rows), _BLOCK):
+        size = min(_BLOCK, len(rows) - begin)
+        block[:, :size] = values[:, begin : begin + size]
+        _write(block, rows[begin : begin + size], places, out)
+
+
+@_compile
+def fill_rows(rows: Rows, places: Ints, values: Floats, out: Floats) -> None:
     """Write `values` (k,) into columns `places` of each of the rows `rows` of `out`."""
     for row in rows:
         for k in range(len(places)):

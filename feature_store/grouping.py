@@ -1,22 +1,45 @@
 """Sorting a history by entity, and gathering its columns in that order; loops are compiled."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Rows = NDArray[np.signedinteger[Any]]
+"""Numbers of rows: int32 where memory matters, else int64."""
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compile
-def regroup_rows(order: Ints, codes: Ints, count: int) -> tuple[Ints, Ints]:
-    """Rows `order` sorted by code, equal codes left in their order, and where each code starts.
+def group_rows(codes: Rows, count: int) -> tuple[Rows, Ints]:
+    """Rows sorted by code, equal codes in their order, and where each code starts.
 
-    A counting sort; rows whose code is negative are left out. Applied to several codes, the
-    last one first, it is a radix sort by all of them.
+    A counting sort; rows whose code is negative are left out. The rows have the codes' type.
+    """
+    starts = np.zeros(count + 1, np.int64)
+    for code in codes:
+        if code >= 0:
+            starts[code + 1] += 1
+    starts = np.cumsum(starts)
+    free = starts[:-1].copy()
+    out = np.empty(starts[-1], codes.dtype)
+    for row in range(len(codes)):
+        code = codes[row]
+        if code >= 0:
+            out[free[code]] = row
+            free[code] += 1
+    return out, starts
+
+
+@_compile
+def regroup_rows(order: Rows, codes: Rows, count: int) -> tuple[Rows, Ints]:
+    """`group_rows` of the rows `order`, equal codes left in their order there.
+
+    Applied to several codes, the last one first, it is a radix sort by all of them.
     """
     starts = np.zeros(count + 1, np.int64)
     for row in order:
@@ -24,7 +47,7 @@ def regroup_rows(order: Ints, codes: Ints, count: int) -> tuple[Ints, Ints]:
             starts[codes[row] + 1] += 1
     starts = np.cumsum(starts)
     free = starts[:-1].copy()
-    out = np.empty(starts[-1], np.int64)
+    out = np.empty(starts[-1], order.dtype)
     for row in order:
         code = codes[row]
         if code >= 0:
@@ -33,13 +56,7 @@ def regroup_rows(order: Ints, codes: Ints, count: int) -> tuple[Ints, Ints]:
     return out, starts
 
 
-def group_rows(codes: Ints, count: int) -> tuple[Ints, Ints]:
-    """All rows sorted by code; see `regroup_rows`."""
-    grouped: tuple[Ints, Ints] = regroup_rows(np.arange(len(codes)), codes, count)
-    return grouped
-
-
-def group_numbers(order: Ints, starts: Ints, size: int) -> Ints:
+def group_numbers(order: Rows, starts: Ints, size: int) -> Ints:
     """Of each of `size` rows the number of its group, -1 where it is in none."""
     numbers = np.full(size, -1, np.int64)
     numbers[order] = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
@@ -59,7 +76,7 @@ def parts(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
 
 
 @_compile
-def split_groups(order: Ints, starts: Ints, codes: Ints) -> Ints:
+def split_groups(order: Rows, starts: Ints, codes: Rows) -> Ints:
     """The starts of groups that are split further wherever `codes` changes."""
     out = np.empty(len(order) + 1, np.int64)
     count = 0
@@ -73,17 +90,7 @@ def split_groups(order: Ints, starts: Ints, codes: Ints) -> Ints:
 
 
 @_compile
-def interleave(columns: tuple[Ints, ...], begin: int, end: int, table: Ints) -> None:
-    """Rows `begin` to `end` of columns (n,) side by side, into `table` (n, columns)."""
-    for row in range(begin, end):
-        for number, column in enumerate(columns):
-            table[row, number] = column[row]
-
-
-@_compile
-def take_rows(table: Ints, rows: Ints, numbers: Ints, columns: Ints) -> None:
-    """Columns `numbers` of the rows `rows` of `table` -> `columns` (numbers, m)."""
+def take(column: Rows, rows: Rows, out: Ints) -> None:
+    """`column[rows]` -> `out`."""
     for i in range(len(rows)):
-        row = table[rows[i]]
-        for k in range(len(numbers)):
-            columns[k, i] = row[numbers[k]]
+        out[i] = column[rows[i]]

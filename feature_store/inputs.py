@@ -9,7 +9,8 @@ from fraud.domain.features import Floats, Ints, Texts
 K = TypeVar("K")
 T = TypeVar("T")
 
-TIME, AMOUNT, LOG, SEQ, FRAUD_KNOWN = "time_us", "amount_minor", "amount_log", "seq", "fraud_known"
+TIME, AMOUNT, LOG = "time_us", "amount_minor", "amount_log"
+LABEL, LABELS_KNOWN = "label", "labels_known"
 PLACE = "place"
 CODE, VALUE_ID = "code", "id"
 """Names of integer columns; those of a text field are `code <field>` and `id <field>`."""

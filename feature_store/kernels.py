@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud.domain.aggregates import NONE, OUTCOME_MEMORY
+from fraud.domain.aggregates import NONE
 from fraud.domain.windows import LATENESS_HOPS
 
 Ints = NDArray[np.int64]
@@ -20,7 +20,7 @@ _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy
 
 
 @_inline
-def _walk(tiles: Ints, count: int, hint: int, wanted: int) -> int:
+def walk(tiles: Ints, count: int, hint: int, wanted: int) -> int:
     """Place of the first of `tiles[:count]` (ascending) that is >= wanted, from a near guess."""
     place = min(hint, count)
     while place < count and tiles[place] < wanted:
@@ -31,14 +31,14 @@ def _walk(tiles: Ints, count: int, hint: int, wanted: int) -> int:
 
 
 @_inline
-def _add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) -> int:
+def add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) -> int:
     """Add an event to running sums per tile; returns the new number of tiles.
 
     `sums[k]` is the sum over tiles `0 .. k-1`; tiles ascend. A late event shifts what
     lies behind it.
     """
     columns = sums.shape[1]
-    place = _walk(tiles, count, count, tile)
+    place = walk(tiles, count, count, tile)
     if place == count or tiles[place] != tile:
         for k in range(count, place, -1):
             tiles[k] = tiles[k - 1]
@@ -54,7 +54,7 @@ def _add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) 
 
 
 @_inline
-def _largest(starts: Ints) -> int:
+def largest_group(starts: Ints) -> int:
     """Size of the largest group."""
     largest = 0
     for group in range(len(starts) - 1):
@@ -107,7 +107,7 @@ def tile_sums(
     reach_rest = (delays + lengths) - reach_tiles * hop
     delay_tiles = delays // hop
     delay_rest = delays - delay_tiles * hop
-    largest = _largest(starts)
+    largest = largest_group(starts)
     tiles = np.empty(largest, np.int64)
     sums = np.empty((largest + 1, width), np.int64)
     amounts = np.empty(width, np.int64)
@@ -126,10 +126,10 @@ def tile_sums(
                     behind = latest_tile - reach_tiles[w] - (latest_rest < reach_rest[w])
                     first = max(first, behind - LATENESS_HOPS)
                 last = tile - delay_tiles[w] - (rest < delay_rest[w])
-                low = _walk(tiles, count, low_hints[w], first)
+                low = walk(tiles, count, low_hints[w], first)
                 high = count
                 if count > 0 and tiles[count - 1] > last:
-                    high = _walk(tiles, count, high_hints[w], last + 1)
+                    high = walk(tiles, count, high_hints[w], last + 1)
                 low_hints[w], high_hints[w] = low, high
                 low = min(low, high)
                 upper, lower = sums[high], sums[low]
@@ -137,148 +137,9 @@ def tile_sums(
                     out[w, c, place] = upper[c] - lower[c]
             for c in range(width):
                 amounts[c] = _addend(columns[c], amount[place], log[place])
-            count = _add_to_tile(tiles, sums, count, tile, amounts)
+            count = add_to_tile(tiles, sums, count, tile, amounts)
             if now > latest:
                 latest, latest_tile, latest_rest = now, tile, rest
-
-
-@_compile
-def label_sums(
-    starts: Ints,
-    time_us: Ints,
-    seq: Ints,
-    label_starts: Ints,
-    label_seq: Ints,
-    label_us: Ints,
-    hop: int,
-    lengths: Ints,
-    out: Ints,
-) -> None:
-    """Fraud labels in windows over `reported_at` -> `out` (windows, n).
-
-    `label_starts[g] : label_starts[g + 1]` are the labels about entity `g`, by observation.
-    """
-    one = np.ones(1, np.int64)
-    for group in range(len(starts) - 1):
-        begin, end = starts[group], starts[group + 1]
-        label, labels_end = label_starts[group], label_starts[group + 1]
-        if label == labels_end:
-            out[:, begin:end] = 0
-            continue
-        tiles = np.empty(labels_end - label, np.int64)
-        sums = np.zeros((labels_end - label + 1, 1), np.int64)
-        count, latest = 0, NONE
-        for place in range(begin, end):
-            while label < labels_end and label_seq[label] < seq[place]:
-                count = _add_to_tile(tiles, sums, count, label_us[label] // hop, one)
-                label += 1
-            now = time_us[place]
-            for w in range(len(lengths)):
-                if count == 0:
-                    out[w, place] = 0
-                    continue
-                first = (now - lengths[w]) // hop
-                if latest != NONE:
-                    first = max(first, (latest - lengths[w]) // hop - LATENESS_HOPS)
-                low = _walk(tiles, count, 0, first)
-                high = _walk(tiles, count, count, now // hop + 1)
-                out[w, place] = sums[high, 0] - sums[low, 0] if high > low else 0
-            latest = max(latest, now)
-
-
-@_compile
-def fraud_times(
-    starts: Ints, seq: Ints, label_starts: Ints, label_seq: Ints, label_event_us: Ints, out: Ints
-) -> None:
-    """Latest and earliest event time known to be fraud, NONE where none -> `out` (2, n)."""
-    for group in range(len(starts) - 1):
-        label, labels_end = label_starts[group], label_starts[group + 1]
-        latest, earliest = NONE, NONE
-        for place in range(starts[group], starts[group + 1]):
-            while label < labels_end and label_seq[label] < seq[place]:
-                happened = label_event_us[label]
-                latest = max(latest, happened)
-                earliest = happened if earliest == NONE else min(earliest, happened)
-                label += 1
-            out[0, place] = latest
-            out[1, place] = earliest
-
-
-@_compile
-def matured_sums(
-    starts: Ints,
-    time_us: Ints,
-    seq: Ints,
-    fraud_known_seq: Ints,
-    maturity: int,
-    ks: Ints,
-    out: Ints,
-) -> None:
-    """Matured events among the last ones, and known fraud among them -> `out` (ks, 2, n).
-
-    `fraud_known_seq` is, per event, the observation number of its fraud label (or the
-    largest int64); `ks` ascends.
-    """
-    for group in range(len(starts) - 1):
-        begin = starts[group]
-        for place in range(begin, starts[group + 1]):
-            ripe = time_us[place] - maturity
-            count, fraud, k = 0, 0, 0
-            for earlier in range(place - 1, max(begin, place - OUTCOME_MEMORY) - 1, -1):
-                if time_us[earlier] > ripe:
-                    continue
-                count += 1
-                if fraud_known_seq[earlier] < seq[place]:
-                    fraud += 1
-                while k < len(ks) and count == ks[k]:
-                    out[k, 0, place] = count
-                    out[k, 1, place] = fraud
-                    k += 1
-                if k == len(ks):
-                    break
-            while k < len(ks):
-                out[k, 0, place] = count
-                out[k, 1, place] = fraud
-                k += 1
-
-
-@_compile
-def outcome_parts(
-    starts: Ints,
-    time_us: Ints,
-    seq: Ints,
-    fraud_known_seq: Ints,
-    log: Ints,
-    maturity: int,
-    out: Ints,
-) -> None:
-    """Figures of the parts of an entity's last events -> `out` (parts, figures, n).
-
-    Parts and figures are numbered as in `OUTCOME_PARTS` and `OUTCOME_FIGURES`;
-    `fraud_known_seq` is as in `matured_sums`.
-    """
-    for group in range(len(starts) - 1):
-        begin = starts[group]
-        for place in range(begin, starts[group + 1]):
-            for part in range(3):
-                for figure in range(3):
-                    out[part, figure, place] = 0
-                out[part, 3, place] = NONE
-            ripe, is_run = time_us[place] - maturity, True
-            for earlier in range(place - 1, max(begin, place - OUTCOME_MEMORY) - 1, -1):
-                if time_us[earlier] > ripe:
-                    part = 2
-                elif fraud_known_seq[earlier] >= seq[place]:
-                    part, is_run = 1, False
-                elif is_run:
-                    part = 0
-                else:
-                    continue
-                if part == 0 or out[part, 0, place] == 0:
-                    out[part, 3, place] = time_us[earlier]
-                out[part, 0, place] += 1
-                out[part, 1, place] += log[earlier]
-                out[part, 2, place] = max(out[part, 2, place], log[earlier])
 
 
 @_inline

@@ -17,14 +17,14 @@ import numpy as np
 import pandas as pd
 
 from feature_store.columns import History
-from feature_store.finishing import Steps, fill_rows, finish_rows, steps
+from feature_store.finishing import Steps, fill_rows, finish_rows, steps, write_rows
+from feature_store.grouping import Rows
 from feature_store.inputs import LOG
-from feature_store.own_columns import PART_ROWS, OwnColumns
-from feature_store.passes import EntityPass
+from feature_store.passes import PART_ROWS, EntityPass
 from feature_store.plan import EntityPlan, entity_plans
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.features import Floats, Ints
-from fraud.domain.fraud_type import FraudType
+from fraud.domain.fraud_type import Entity, FraudType
 
 Task = Callable[[], None]
 
@@ -51,6 +51,7 @@ class _Matrix:
 
     def __init__(self, fraud_type: FraudType, history: History) -> None:
         self._features = fraud_type.features
+        self._entities = fraud_type.entities
         self._history = history
         self._out = np.empty((history.size, len(fraud_type.features)))
         self._places: dict[frozenset[str], list[int]] = {}
@@ -67,21 +68,41 @@ class _Matrix:
 
     def fill(self, plans: Sequence[EntityPlan], threads: ThreadPoolExecutor) -> Floats:
         """The finished frame."""
-        own = OwnColumns(plans, self._history, threads.map)
-        passes = threads.map(lambda plan: EntityPass(plan, self._history, own), plans)
-        _run(threads, self._row_tasks(self._places.get(frozenset(), [])))
+        passes = threads.map(lambda plan: EntityPass(plan, self._history), plans)
+        _run(threads, self._row_tasks(self._without_history))
         _run(threads, chain.from_iterable(map(self._entity_tasks, passes)))
-        _run(threads, self._row_tasks(self._crossing))
+        if self._crossing:
+            _run(threads, self._row_tasks(self._across))
         return self._out
 
+    def _row_tasks(self, task: Callable[[slice], None]) -> Iterator[Task]:
+        for begin in range(0, self._history.size, PART_ROWS):
+            yield partial(task, slice(begin, min(begin + PART_ROWS, self._history.size)))
+
+    def _without_history(self, rows: slice) -> None:
+        """Write what events say themselves, and the defaults where they lack an entity."""
+        self._write(self._places.get(frozenset(), []), rows, {})
+        for entity in self._entities:
+            own = self._places_of(entity)
+            absent = self._history.absent(entity, rows)
+            if len(absent):
+                defaults = np.array([self._features[place].default for place in own], np.float64)
+                fill_rows(absent, np.array(own, np.int64), defaults, self._out)
+
+    def _across(self, rows: slice) -> None:
+        """Write the features of several entities."""
+        shared = {each: values[rows] for each, values in self._shared.items()}
+        self._write(self._crossing, rows, shared)
+
+    def _write(self, places: list[int], rows: slice, aggregates: dict[Aggregate, Ints]) -> None:
+        values = self._finished(places, rows, aggregates)
+        write_rows(values, np.array(places, np.int64), np.arange(rows.start, rows.stop), self._out)
+
+    def _places_of(self, entity: Entity) -> list[int]:
+        return self._places.get(frozenset({entity.name}), [])
+
     def _entity_tasks(self, entity: EntityPass) -> Iterator[Task]:
-        own = self._places.get(frozenset({entity.name}), [])
-        places = np.array(own, np.int64)
-        defaults = np.array([self._features[place].default for place in own], np.float64)
-        for begin in range(0, len(entity.absent), PART_ROWS):
-            rows = entity.absent[begin : begin + PART_ROWS]
-            yield partial(fill_rows, rows, places, defaults, self._out)
-        compiled, others = steps(self._features, own, entity.columns)
+        compiled, others = steps(self._features, self._places_of(entity.entity), entity.columns)
         for begin, end in entity.parts():
             yield partial(self._part, entity, begin, end, compiled, others)
 
@@ -90,36 +111,28 @@ class _Matrix:
     ) -> None:
         room = getattr(self._rooms, "room", np.empty(0, np.int64))
         part, self._rooms.room = entity.part(begin, end, room)
-        values = np.empty((len(self._features), len(part.rows)) if others else (0, 0))
+        aggregates = {}
         if others or self._shared:
             aggregates = {
                 aggregate: part.columns[number]
                 for aggregate, number in entity.columns.items()
                 if not isinstance(aggregate, str)
             }
-            self._finish(others, part.rows, aggregates, values)
-            for aggregate in self._shared.keys() & aggregates.keys():
-                self._shared[aggregate][part.rows] = aggregates[aggregate]
+        for aggregate in self._shared.keys() & aggregates.keys():
+            self._shared[aggregate][part.rows] = aggregates[aggregate]
+        values = self._finished(others, part.rows, aggregates)
         log = entity.columns.get(LOG, 0)
         finish_rows(part.columns, log, *compiled, values, part.rows, self._out)
 
-    def _row_tasks(self, places: list[int]) -> Iterator[Task]:
-        for begin in range(0, self._history.size if places else 0, PART_ROWS):
-            rows = slice(begin, begin + PART_ROWS)
-            aggregates = {each: values[rows] for each, values in self._shared.items()}
-            yield partial(self._finish, places, rows, aggregates, self._out.T[:, rows])
-
-    def _finish(
-        self,
-        places: Sequence[int],
-        rows: Ints | slice,
-        aggregates: dict[Aggregate, Ints],
-        out: Floats,
-    ) -> None:
-        """Finish features by their own `finish`, each into its row of `out` (features, m)."""
+    def _finished(
+        self, places: Sequence[int], rows: Rows | slice, aggregates: dict[Aggregate, Ints]
+    ) -> Floats:
+        """Features finished by their own `finish`, shape (places, m)."""
         inputs = self._history.inputs(rows, aggregates)
-        for place in places:
-            out[place] = self._features[place].finish(inputs)
+        values = np.empty((len(places), len(inputs.time_us())))
+        for number, place in enumerate(places):
+            values[number] = self._features[place].finish(inputs)
+        return values
 
 
 def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:

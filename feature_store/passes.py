@@ -1,15 +1,14 @@
 """One entity's aggregates, for a part of its entities at a time, by the compiled kernels."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from feature_store import grouping, kernels
+from feature_store import grouping, kernels, label_kernels
 from feature_store.columns import History
-from feature_store.inputs import AMOUNT, CODE, FRAUD_KNOWN, LOG, PLACE, SEQ, TIME, VALUE_ID
-from feature_store.own_columns import PART_ROWS, OwnColumns, own_names
+from feature_store.inputs import AMOUNT, CODE, LABEL, LABELS_KNOWN, LOG, PLACE, TIME, VALUE_ID
+from feature_store.label_kernels import NO_LABEL
 from feature_store.plan import COLUMN_ORDER, EntityPlan
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
@@ -32,6 +31,9 @@ from fraud.domain.aggregates import (
 from fraud.domain.features import Ints
 from fraud.domain.windows import Window
 
+PART_ROWS = 16_384
+"""Events whose columns are computed and finished at a time: they stay in the cache."""
+
 
 class Part(NamedTuple):
     """Some entities' events: a slice of the sorted history.
@@ -51,35 +53,24 @@ class EntityPass:
     Args:
         plan: of the entity.
         history: all events and labels.
-        own: the events' own columns.
 
     Attributes:
-        name: of the entity.
-        order: rows of the history by entity, then by observation; null entities left out.
-        absent: rows whose entity is null.
+        entity: whose history.
         columns: number of each aggregate and of each own column, in `Part.columns`.
     """
 
-    def __init__(self, plan: EntityPlan, history: History, own: OwnColumns) -> None:
+    def __init__(self, plan: EntityPlan, history: History) -> None:
         self._plan = plan
         self._history = history
-        self._own = own.table
-        self._own_numbers = own.numbers(own_names(plan))
-        self.name = plan.entity.name
-        self.order, self._starts = history.grouped(plan.entity)
-        self.absent = history.absent(plan.entity)
+        self.entity = plan.entity
+        # Rows of the history by entity, then by observation; null entities left out.
+        self._order, self._starts = history.grouped(plan.entity)
         self.columns: dict[Aggregate | str, int] = {}
         self._width = 0
         self._place_columns()
 
-    @cached_property
-    def _labels(self) -> tuple[Ints, Ints]:
-        """Labels by entity, then by observation, and where each entity's start."""
-        entity = grouping.group_numbers(self.order, self._starts, self._history.size)
-        return grouping.group_rows(entity[self._history.label_row], len(self._starts) - 1)
-
     def _place_columns(self) -> None:
-        name, plan = self.name, self._plan
+        name, plan = self.entity.name, self._plan
         self._take(*own_names(plan))
         self._tiers = [
             self._take(*(TileSum(name, w, column) for w in tier.windows for column in tier.columns))
@@ -100,8 +91,10 @@ class EntityPass:
         self._ks = sorted({a.k for a in plan.aggregates if isinstance(a, MaturedSum)})
         outcomes = (MaturedSum(name, k, column) for k in self._ks for column in ("count", "fraud"))
         self._matured = self._take(*outcomes)
-        parts = [OutcomesOf(name, p, figure) for p in OUTCOME_PARTS for figure in OUTCOME_FIGURES]
-        self._parts = self._take(*(parts if set(parts) & set(plan.aggregates) else ()))
+        figures = [a for a in plan.aggregates if isinstance(a, OutcomesOf)]
+        self._figures = self._take(*figures)
+        numbers = [(OUTCOME_PARTS.index(a.part), OUTCOME_FIGURES.index(a.figure)) for a in figures]
+        self._figure_numbers = np.array(numbers, np.int64).reshape(len(figures), 2)
         frauds = (FraudTime(name, "latest"), FraudTime(name, "earliest"))
         self._frauds = self._take(*(frauds if set(frauds) & set(plan.aggregates) else ()))
 
@@ -129,15 +122,16 @@ class EntityPass:
             The part, valid until `room` is used again, and the room for the next one.
         """
         starts = self._starts[begin : end + 1]
-        rows = self.order[starts[0] : starts[-1]]
+        rows = self._order[starts[0] : starts[-1]]
         needed = self._width * len(rows)
         if needed > len(room):
             room = np.empty(needed + needed // 4, np.int64)
         columns = room[:needed].reshape(self._width, len(rows))
-        grouping.take_rows(self._own, rows, self._own_numbers, columns)
+        for name in own_names(self._plan):
+            self._history.take(name, rows, self._column(name, columns))
         self._sums(starts - starts[0], columns)
         if self._plan.uses_labels:
-            self._outcomes((begin, end), starts - starts[0], columns)
+            self._outcomes(starts - starts[0], columns)
         return Part(rows, columns), room
 
     def _sums(self, starts: Ints, columns: Ints) -> None:
@@ -165,34 +159,54 @@ class EntityPass:
             out = columns[self._places]
             kernels.last_places(starts, time_us, self._column(PLACE, columns), out)
 
-    def _outcomes(self, entities: tuple[int, int], starts: Ints, columns: Ints) -> None:
-        history = self._history
-        all_labels, all_starts = self._labels
-        label_starts = all_starts[entities[0] : entities[1] + 1]
-        labels = all_labels[label_starts[0] : label_starts[-1]]
-        label_starts = label_starts - label_starts[0]
-        label_seq, label_us = history.label_seq[labels], history.label_us[labels]
-        time_us, seq = self._column(TIME, columns), self._column(SEQ, columns)
+    def _outcomes(self, starts: Ints, columns: Ints) -> None:
+        history, size = self._history, columns.shape[1]
+        time_us = self._column(TIME, columns)
+        label, known = self._column(LABEL, columns), self._column(LABELS_KNOWN, columns)
+        if self._label_tiers or self._frauds.stop > self._frauds.start:
+            labelled, label_starts = _labelled(label, starts)
+            labels = label[labelled]
         for tier, place in zip(self._plan.label_tiers, self._label_tiers, strict=True):
-            about, lengths = (label_starts, label_seq, label_us), _lengths(tier.windows)
-            kernels.label_sums(starts, time_us, seq, *about, tier.hop_us, lengths, columns[place])
-        if self._ks:
-            out = columns[self._matured].reshape(len(self._ks), 2, columns.shape[1])
-            known, ks = self._column(FRAUD_KNOWN, columns), np.array(self._ks)
-            kernels.matured_sums(starts, time_us, seq, known, self._plan.maturity_us, ks, out)
-        if self._parts.stop > self._parts.start:
-            known, log = self._column(FRAUD_KNOWN, columns), self._column(LOG, columns)
-            shape = len(OUTCOME_PARTS), len(OUTCOME_FIGURES), columns.shape[1]
-            out = columns[self._parts].reshape(shape)
-            kernels.outcome_parts(starts, time_us, seq, known, log, self._plan.maturity_us, out)
+            about = label_starts, labels, history.label_us[labels]
+            edges = tier.hop_us, _lengths(tier.windows)
+            label_kernels.label_sums(starts, time_us, known, *about, *edges, columns[place])
         if self._frauds.stop > self._frauds.start:
-            happened = history.time_us[history.label_row[labels]]
             out = columns[self._frauds]
-            kernels.fraud_times(starts, seq, label_starts, label_seq, happened, out)
+            about = label_starts, labels, time_us[labelled]
+            label_kernels.fraud_times(starts, known, *about, out)
+        outcomes = starts, time_us, label, known
+        if self._ks:
+            out = columns[self._matured].reshape(len(self._ks), 2, size)
+            ks = np.array(self._ks)
+            label_kernels.matured_sums(*outcomes, self._plan.maturity_us, ks, out)
+        if len(self._figure_numbers):
+            log, wanted = self._column(LOG, columns), self._figure_numbers
+            out = columns[self._figures]
+            label_kernels.outcome_parts(*outcomes, log, self._plan.maturity_us, wanted, out)
 
     def _column(self, name: str, columns: Ints) -> Ints:
         column: Ints = columns[self.columns[name]]
         return column
+
+
+def own_names(plan: EntityPlan) -> list[str]:
+    """The columns of the events themselves that an entity's aggregates and features need."""
+    return [
+        TIME,
+        *((AMOUNT, LOG) if plan.tiers or plan.has_outcomes else ()),
+        *((LABEL, LABELS_KNOWN) if plan.uses_labels else ()),
+        *(f"{CODE} {field}" for field, _ in plan.distinct),
+        *(f"{VALUE_ID} {field}" for field in plan.last_fields),
+        *((PLACE,) if plan.has_place else ()),
+    ]
+
+
+def _labelled(label: Ints, starts: Ints) -> tuple[Ints, Ints]:
+    """Places of the events with labels by entity, then by label, and where each entity starts."""
+    places = np.flatnonzero(label != NO_LABEL)
+    entity = np.searchsorted(starts, places, side="right") - 1
+    order = np.lexsort((label[places], entity))
+    return places[order], np.searchsorted(entity, np.arange(len(starts)))
 
 
 def _lengths(windows: tuple[Window, ...]) -> Ints:

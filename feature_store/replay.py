@@ -41,7 +41,7 @@ class Replay:
         self._history = history
         values = np.empty((history.size, len(layout.values)), np.int64)
         for place, name in enumerate(layout.values):
-            values[:, place] = history.place_ids if name == PLACE else history.value_ids(name)
+            values[:, place] = history.place_ids() if name == PLACE else history.value_ids(name)
         event_ids = text_ids(transaction_ids)
         amounts = history.amount_minor, history.amount_log
         self._events = EventColumns(
@@ -66,7 +66,7 @@ class Replay:
         for begin, end in parts(starts, CHUNK_EVENTS):
             states = layout.replayed(
                 self._events,
-                order[starts[begin] : starts[end]],
+                order[starts[begin] : starts[end]].astype(np.int64),
                 starts[begin : end + 1] - starts[begin],
                 labels,
                 label_order[label_starts[begin] : label_starts[end]],

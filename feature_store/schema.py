@@ -11,7 +11,8 @@ from fraud.domain.fraud_type import FraudType
 
 _TIME = pa.timestamp("us", tz="UTC")
 _KIND_TYPES = {"text": pa.string(), "number": pa.float64(), "flag": pa.bool_()}
-_PANDAS_TYPES = {pa.string(): pd.StringDtype("pyarrow"), pa.bool_(): pd.BooleanDtype()}
+PANDAS_TYPES = {pa.string(): pd.StringDtype("pyarrow"), pa.bool_(): pd.BooleanDtype()}
+"""What Arrow types of a stream become in a frame, where that is not what pandas makes of them."""
 
 REQUIRED = {
     "transaction_id", "seq", "event_time", "observed_at", "amount_minor",
@@ -71,7 +72,7 @@ def to_arrow(
 
 def from_arrow(table: Any) -> pd.DataFrame:
     """A table as a frame: text as `string`, flags as `boolean`, times as `datetime64[us, UTC]`."""
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS_TYPES.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=PANDAS_TYPES.get)
     return frame
 
 

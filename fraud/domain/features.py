@@ -20,12 +20,13 @@ from fraud.domain.windows import DAY_US, HOUR_US
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int32]
 
 
 class Texts(NamedTuple):
     """A text column as codes into its distinct values; code -1 is null."""
 
-    codes: Ints
+    codes: Codes
     values: list[str]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Texts = tuple[Ints, list[str]]
+Texts = tuple[NDArray[np.int32], list[str]]
 """Codes into distinct values, and those values; code -1 is null."""
 
 FIRST, LAST = dt.datetime(1999, 12, 25, tzinfo=dt.UTC), dt.datetime(2200, 1, 8, tzinfo=dt.UTC)
