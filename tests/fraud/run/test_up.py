@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from fraud.run.programs import addresses
 from fraud.settings import Settings, load_settings
 from tests.bentos.fraud_detector.detector import promote
 from tests.fraud.run.free_ports import free_port
+from tests.keeper import marked
 from tests.servers import temporary_run_dir
 
 FRAUD = str(Path(sys.executable).with_name("fraud"))
@@ -56,14 +58,11 @@ def with_a_model(settings: Settings) -> None:
 
 def processes_of(settings: Settings) -> list[str]:
     """Command lines of everything that was started for this run folder."""
-    mark = f"FRAUD_RUN_DIR={settings.run_dir}".encode()
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue  # it ended meanwhile, or is not ours to read
+    for each in marked(str(settings.run_dir), "FRAUD_RUN_DIR"):
+        with suppress(OSError):  # it ended meanwhile
+            line = Path(f"/proc/{each}/cmdline").read_bytes()
+            found.append(line.replace(b"\0", b" ").decode())
     return found
 
 
