@@ -73,6 +73,7 @@ def small_world(run_dir: Path) -> dict[str, str]:
         "FRAUD_API_PORT": str(api),
         "FRAUD_DAGSTER_PORT": str(dagster),
         "FRAUD_MLFLOW_PORT": str(mlflow),
+        "FRAUD_HISTORY_DAYS": "60",
         "FRAUD_SIMULATOR_CUSTOMERS": "400",
         "FRAUD_SIMULATOR_MERCHANTS": "800",
         "FRAUD_WORKERS": "1",

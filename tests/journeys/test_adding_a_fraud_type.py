@@ -120,8 +120,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Termina
     clone.mkdir()
     (clone / ".venv").symlink_to(Path(sys.executable).parent.parent)
     with temporary_run_dir() as run_dir:
-        # The card model is not what this is about: two months of payments will do for it.
-        terminal = Terminal(clone, small_world(run_dir) | {"FRAUD_HISTORY_DAYS": "60"})
+        terminal = Terminal(clone, small_world(run_dir))
         prepare, look, ingest, pipeline, score = commands()
         printed = [terminal.type(prepare)]
         [sample] = [each.text for each in blocks() if each.language == "csv"]
