@@ -28,11 +28,17 @@ _numbers = itertools.count(1)
 
 @contextmanager
 def a_broker(
-    path: str, joins: Broker | None = None, properties: Mapping[str, str] | None = None
+    path: str,
+    joins: Broker | None = None,
+    properties: Mapping[str, str] | None = None,
+    *,
+    port: int | None = None,
+    controller_port: int | None = None,
 ) -> Iterator[Broker]:
-    """A broker on free ports that is gone afterwards, whatever happened."""
+    """A broker, on free ports unless they are given, that is gone afterwards in any case."""
     folder = Path(tempfile.mkdtemp(prefix="fraud-kafka-"))
-    broker = Broker(folder, path, free_port(), free_port(), joins=joins, properties=properties)
+    ports = port or free_port(), controller_port or free_port()
+    broker = Broker(folder, path, *ports, joins=joins, properties=properties)
     try:
         broker.start()
         yield broker

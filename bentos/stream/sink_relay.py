@@ -15,7 +15,7 @@ from tenacity.wait import wait_random_exponential
 
 from bentos.stream.relay_metrics import RelayMetrics
 from bentos.stream.sink import Sink
-from fraud.domain.errors import FraudError, describe
+from fraud.domain.errors import FraudError
 from fraud.ledger.dead_letters import bury, due_letters, forget_erased, remove_letters
 from fraud.ledger.deliveries import (
     Message,
@@ -151,8 +151,8 @@ class SinkRelay:
 
         def note(state: RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
-            failure = "" if error is None else str(describe(error)["message"])
             is_known = isinstance(error, FraudError)
+            failure = str(error) if is_known else f"{type(error).__name__}: {error}"
             log.warning(
                 *("%s: try %d failed: %s", self._sink.name, state.attempt_number, failure),
                 exc_info=None if is_known else error,

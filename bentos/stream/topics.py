@@ -2,12 +2,17 @@
 
 from collections.abc import Collection
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException
 
-from bentos.stream.kafka_client import ANSWER_S, client_config, make_topics
+from bentos.stream.kafka_client import (
+    REFUSALS,
+    client_config,
+    make_topics,
+    remedy,
+    topics_there,
+)
 from bentos.stream.messages import by_topic
-from fraud.domain.errors import SettingsError, UnavailableError
+from fraud.domain.errors import FraudError, SettingsError, UnavailableError
 from fraud.ledger.outbox import RESULTS_TOPIC
 from fraud.settings import Settings
 
@@ -16,12 +21,11 @@ def check_topics(settings: Settings, wanted: Collection[str]) -> None:
     """Return if every topic is there.
 
     Raises:
-        SettingsError: one is not.
+        SettingsError: one is not, or the brokers do not let us in.
         UnavailableError: no broker answers.
     """
-    admin = AdminClient({**client_config(settings)})
     try:
-        found = admin.list_topics(timeout=ANSWER_S).topics
+        _, found = topics_there(client_config(settings))
     except KafkaException as error:
         raise unreachable(settings, error) from None
     missing = [name for name in wanted if name not in found]
@@ -41,6 +45,7 @@ def create_topics(settings: Settings, partitions: int, replicas: int) -> list[st
         replicas: copies of each partition; -1 for the cluster's default.
 
     Raises:
+        SettingsError: the brokers do not let us in.
         UnavailableError: no broker answers, or Kafka refuses.
     """
     ours = [*by_topic(settings.kafka_topics), settings.kafka_dlq_topic, RESULTS_TOPIC]
@@ -50,9 +55,14 @@ def create_topics(settings: Settings, partitions: int, replicas: int) -> list[st
         raise unreachable(settings, error) from None
 
 
-def unreachable(settings: Settings, error: KafkaException) -> UnavailableError:
+def unreachable(settings: Settings, failure: KafkaException) -> FraudError:
     """What it means that Kafka does not do what it was asked."""
+    error: KafkaError = failure.args[0]
+    if error.code() in REFUSALS:
+        return SettingsError(
+            f"Kafka at {settings.kafka_servers} does not let us in: {error.str()}.",
+            remedy=remedy(error),
+        )
     return UnavailableError(
-        f"Kafka at {settings.kafka_servers} does not do it: {error.args[0].str()}.",
-        remedy="Check that it runs and that the settings FRAUD_KAFKA_* are right.",
+        f"Kafka at {settings.kafka_servers} does not do it: {error.str()}.", remedy=remedy(error)
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Report
 
-from bentos.stream.kafka_client import client_config, make_topics
+from bentos.stream.kafka_client import Trouble, client_config, make_topics, remedy
 from fraud.domain.errors import SinkUnavailable
 from fraud.ledger.deliveries import Message, Refusal
 from fraud.ledger.outbox import ERASURES_TOPIC, RESULTS_TOPIC
@@ -57,18 +57,19 @@ class KafkaSink:
         self._stop = stop
         self._patience_s = patience_s
         self._producer: Producer | None = None
-        self._trouble = ""
+        self._trouble = Trouble()
 
     def prepare(self) -> None:
         """Make the topics where they are missing, as large as the cluster makes them."""
         try:
             make_topics(self._config, (RESULTS_TOPIC, ERASURES_TOPIC))
         except KafkaException as error:
-            raise self._unavailable(error.args[0].str()) from error
+            raise self._unavailable(error.args[0]) from error
 
     def deliver(self, messages: Sequence[Message]) -> list[Refusal]:
         if self._producer is None:
-            self._producer = Producer({**self._config, **_PRODUCER, "error_cb": self._note_trouble})
+            self._trouble = Trouble()
+            self._producer = Producer({**self._config, **_PRODUCER, "error_cb": self._trouble.note})
         failures: list[tuple[Message, KafkaError]] = []
         for message in messages:
             error = self._produce(self._producer, message, failures)
@@ -78,7 +79,7 @@ class KafkaSink:
         passing = [error for _, error in failures if error.code() not in _REFUSED]
         if passing:
             self._drop_producer()
-            raise self._unavailable(passing[0].str())
+            raise self._unavailable(passing[0])
         return [Refusal(message, error.str()) for message, error in failures]
 
     def close(self) -> None:
@@ -120,7 +121,7 @@ class KafkaSink:
             waited_s += _POLL_S
             if self._stop.is_set() or waited_s >= self._patience_s:
                 self._drop_producer()
-                raise self._unavailable(self._trouble or "no acknowledgement")
+                raise self._unavailable(self._trouble.error)
 
     def _drop_producer(self) -> None:
         """Forget what is on its way: the next producer begins with the batch's first message."""
@@ -129,11 +130,9 @@ class KafkaSink:
             self._producer.flush(_POLL_S)
             self._producer = None
 
-    def _note_trouble(self, error: KafkaError) -> None:
-        self._trouble = error.str()
-
-    def _unavailable(self, reason: str) -> SinkUnavailable:
+    def _unavailable(self, error: KafkaError | None) -> SinkUnavailable:
+        error = error or KafkaError(KafkaError._TIMED_OUT, "no acknowledgement")
         return SinkUnavailable(
-            f"Kafka at {self._config['bootstrap.servers']} does not take messages: {reason}.",
-            remedy="Check that it runs and that the settings FRAUD_KAFKA_* are right.",
+            f"Kafka at {self._config['bootstrap.servers']} does not take messages: {error.str()}.",
+            remedy=remedy(error),
         )

@@ -10,6 +10,7 @@ from fraud.settings import load_settings
 def test_a_login_over_tls_is_passed_on(tmp_path: Path) -> None:
     password, authority = tmp_path / "password", tmp_path / "ca.pem"
     password.write_text("open sesame\n")
+    authority.touch()
     settings = load_settings(
         kafka_servers="one:9093,two:9093",
         kafka_security_protocol="SASL_SSL",
@@ -39,3 +40,9 @@ def test_a_password_that_cannot_be_read_names_its_setting(tmp_path: Path) -> Non
     )
     with pytest.raises(SettingsError, match="FRAUD_KAFKA_PASSWORD_FILE"):
         client_config(settings)
+
+
+@pytest.mark.parametrize("name", ["kafka_ca_file", "kafka_certificate_file", "kafka_key_file"])
+def test_a_file_that_is_missing_names_its_setting(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=f"FRAUD_{name.upper()} names .*gone"):
+        client_config(load_settings(kafka_security_protocol="SSL", **{name: tmp_path / "gone"}))
