@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fraud.run.readiness import answers
 from tests.fraud.run.free_ports import free_port
 
 START_LIMIT_S = 60
@@ -41,7 +42,7 @@ def prometheus(folder: Path, service: str, token: str, relay: str) -> Iterator[s
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_LIMIT_S
-        while not _is_ready(url):
+        while not answers(f"{url}/-/ready"):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.1)
@@ -56,10 +57,3 @@ def ask(url: str, query: str) -> list[float]:
     answer = httpx.get(f"{url}/api/v1/query", params={"query": query}, timeout=30)
     assert answer.status_code == 200, f"{query}: {answer.text}"
     return [float(each["value"][1]) for each in answer.json()["data"]["result"]]
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/-/ready", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False

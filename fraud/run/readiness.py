@@ -1,5 +1,7 @@
 """Whether a server is ready, asked over HTTP."""
 
+from functools import cache
+
 import httpx
 
 ASK_TIMEOUT_S = 5.0
@@ -12,7 +14,7 @@ _LOCATIONS = """
 def answers(url: str) -> bool:
     """Whether a GET is answered with 200."""
     try:
-        return httpx.get(url, timeout=ASK_TIMEOUT_S).status_code == 200
+        return _client().get(url).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -27,3 +29,9 @@ def has_loaded(dagster: str) -> bool:
     entries = answer.json()["data"]["workspaceOrError"].get("locationEntries", [])
     kinds = [(entry["locationOrLoadError"] or {}).get("__typename") for entry in entries]
     return bool(kinds) and set(kinds) == {"RepositoryLocation"}
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for all questions: making one reads every certificate of the system."""
+    return httpx.Client(timeout=ASK_TIMEOUT_S, limits=httpx.Limits(max_keepalive_connections=0))

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fraud.run.readiness import answers
 from fraud.settings import load_settings
 from tests.bentos.fraud_detector.detector import a_token, a_transaction
 from tests.conftest import MISSING_SERVER
@@ -77,13 +78,6 @@ def unprivileged() -> list[str]:
     if shutil.which("setpriv") is None:
         pytest.skip(f"{MISSING_SERVER} setpriv")
     return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_the_steps_of_the_serving_image_make_a_service() -> None:

@@ -66,7 +66,6 @@ def settings(
     new_ledger: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """Gates as they come, but for stages that end after a few decisions."""
-    before = mlflow.get_tracking_uri()
     gates = yaml.safe_load(GATES_FILE.read_text())
     minimum = {"least_decisions": LEAST, "least_hours": 0.0}
     gates["stages"]["shadow"] = minimum
@@ -85,7 +84,6 @@ def settings(
             api_port=free_port(),
             workers=1,
         )
-    mlflow.set_tracking_uri(before)
 
 
 @dataclass

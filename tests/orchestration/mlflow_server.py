@@ -10,14 +10,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import mlflow
+
+from fraud.run.readiness import answers
 
 START_LIMIT_S = 120  # its first start makes some fifty tables
 
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """The address of a server that keeps everything in a folder."""
+    """The address of a server that keeps everything in a folder.
+
+    Where clients of this process look is afterwards what it was before.
+    """
+    before = mlflow.get_tracking_uri()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -39,17 +45,12 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + START_LIMIT_S
-        while not _answers(f"http://127.0.0.1:{port}/health"):
+        while not answers(f"http://127.0.0.1:{port}/health"):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.25)
         yield f"http://127.0.0.1:{port}"
     finally:
+        mlflow.set_tracking_uri(before)
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(20)
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url).status_code == 200
-    return False

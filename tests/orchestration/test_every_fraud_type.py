@@ -5,7 +5,6 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,10 +26,8 @@ SHOWN_ABOVE_CHANCE = 0.75
 
 @pytest.fixture(scope="module")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    before = mlflow.get_tracking_uri()
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
         yield uri
-    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")

@@ -46,10 +46,8 @@ HISTORY_DAYS = 60
 
 @pytest.fixture(scope="module")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    before = mlflow.get_tracking_uri()
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
         yield uri
-    mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import pytest
 
 from fraud.ledger.pool import transaction
 from fraud.run.places import Places
+from fraud.run.readiness import answers
 from fraud.settings import Settings, load_settings
 from tests.bentos.fraud_detector.detector import a_token, a_transaction, promote
 from tests.fraud.run.free_ports import free_port
@@ -67,7 +68,7 @@ def served(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         )
     try:
         deadline = time.monotonic() + START_S
-        while not is_ready(url):
+        while not answers(f"{url}/readyz"):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
@@ -75,13 +76,6 @@ def served(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:

@@ -1,17 +1,9 @@
 """Logging to a real MLflow server."""
 
-import contextlib
 import datetime as dt
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import mlflow
 import numpy as np
 import onnxruntime
@@ -28,6 +20,7 @@ from orchestration.training.tracking import (
     register_model,
 )
 from orchestration.training.train import TrainedCandidate, train_candidate
+from tests.orchestration.mlflow_server import mlflow_server
 from tests.orchestration.training.builders import a_split
 
 TRAINED_AT = dt.datetime(2026, 3, 2, 4, 30, tzinfo=dt.UTC)
@@ -35,41 +28,8 @@ TRAINED_AT = dt.datetime(2026, 3, 2, 4, 30, tzinfo=dt.UTC)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    environment = os.environ | {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    before = mlflow.get_tracking_uri()
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        mlflow.set_tracking_uri(before)
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(480):  # two minutes: its first start makes some fifty tables
-        assert server.poll() is None, log.read_text()
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url).status_code == 200:
-                return
-        time.sleep(0.25)
-    pytest.fail(log.read_text())
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
+        yield uri
 
 
 @pytest.fixture(scope="module")
