@@ -84,6 +84,7 @@ class Settings(StreamSettings, MonitoringSettings, PromotionSettings):
         stripe_acts_on_degraded: whether decisions without a model move money.
         workers: processes of the scoring service.
         journal_max_bytes: size of the file of decisions that wait for the ledger, at most.
+        source: what the nightly ingest adds to what the service saw: simulated days, or nothing.
         history_days: days the simulator's history reaches back.
     """
 
@@ -144,6 +145,7 @@ class Settings(StreamSettings, MonitoringSettings, PromotionSettings):
     stripe_acts_on_degraded: bool = False
 
     workers: Positive = Field(default_factory=_default_workers)
+    source: Literal["simulator", "lake"] = "simulator"
     history_days: Positive = 150
     simulator_customers: Positive = 2000
     simulator_merchants: Positive = 4000

@@ -115,5 +115,5 @@ def resources(settings: Settings) -> dict[str, object]:
         "lake": LakeResource(url=settings.lake_url),
         "ledger": LedgerResource(settings=settings),
         "mlflow_server": MlflowResource(tracking_uri=settings.mlflow_tracking_uri),
-        "source": SourceResource(settings=settings),
+        "source": SourceResource(settings=settings, kind=settings.source),
     }

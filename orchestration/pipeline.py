@@ -82,8 +82,8 @@ def run_pipeline(
         fraud_type: name of the fraud type.
         first: first day; where the history begins if None.
         last: last day; if None yesterday (UTC), or the end of the lake where that is the source.
-        source: where transactions come from; if None the simulator, or what is in the lake
-            where files were ingested.
+        source: where transactions come from; if None what the settings name, or what is in the
+            lake where files were ingested.
         today: the current day; that of the clock if None.
         search_seconds: time to search hyper-parameters in, shared out among the candidates;
             0 trains each with its stated ones.
@@ -98,7 +98,7 @@ def run_pipeline(
     kind = declared(fraud_type)
     today = today or dt.datetime.now(dt.UTC).date()
     if source is None:
-        source = SourceChoice(kind="lake" if holds_files(settings, kind) else "simulator")
+        source = SourceChoice(kind="lake" if holds_files(settings, kind) else settings.source)
     migrate(ledger_url(settings))
     if first is not None:
         widen_history(settings, kind, first)

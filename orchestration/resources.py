@@ -87,8 +87,8 @@ class SourceResource(dg.ConfigurableResource[Source]):
 
     Attributes:
         kind: `simulator`; `file` (CSV or Parquet: `path`); `table` (`database_url` with
-            `table` or `query`); or `lake`, where nothing is fetched because somebody else
-            has written the days already, e.g. `fraud ingest`.
+            `table` or `query`); or `lake`, where nothing is fetched: what the service saw is
+            added to what `fraud ingest` or others have written.
         path: the file.
         mapping: the YAML that says which of its columns is what.
         database_url: SQLAlchemy URL; better given as `{"env": "NAME"}` than written out.

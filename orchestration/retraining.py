@@ -56,8 +56,12 @@ def need(
     model_version: str,
     promoted_at: dt.datetime,
     promised: Mapping[str, float],
+    judged_after: dt.timedelta = dt.timedelta(0),
 ) -> Need:
     """What measurements of a fraud type say about its champion.
+
+    Drift alone asks again only once the days that choose a model and report on it can lie after
+    the last request: before that, training would judge by the same days again.
 
     Args:
         found: the newest of each name.
@@ -65,18 +69,31 @@ def need(
         model_version: the champion's.
         promoted_at: when it began to serve.
         promised: the metrics of its test.
+        judged_after: how old an event is by the time that all of training judges by such events.
     """
-    reasons: list[str] = []
-    for each in found:
-        if each.model_version == model_version and from_us(each.taken_at_us) >= promoted_at:
-            reasons += _reasons(each, promised)
-    since = [each for each in requests if from_us(each.taken_at_us) >= promoted_at]
-    wait = min(FIRST_WAIT * 2 ** max(len(since) - 1, 0), LONGEST_WAIT)
-    not_before = from_us(since[0].taken_at_us) + wait if since else None
-    return Need(tuple(reasons), len(since), not_before)
+    mine = [
+        each
+        for each in found
+        if each.model_version == model_version and from_us(each.taken_at_us) >= promoted_at
+    ]
+    drift = [reason for each in mine if each.name == DRIFT for reason in _of_drift(each)]
+    decay = [
+        reason for each in mine if each.name != DRIFT for reason in _of_quality(each, promised)
+    ]
+    asked_at = [from_us(each.taken_at_us) for each in requests]
+    since = [moment for moment in asked_at if moment >= promoted_at]
+    waits = [since[0] + min(FIRST_WAIT * 2 ** (len(since) - 1), LONGEST_WAIT)] if since else []
+    if asked_at and not decay:
+        waits.append(asked_at[0] + judged_after)
+    return Need((*drift, *decay), len(since), max(waits, default=None))
 
 
-def needs_retraining(cursor: Cursor, fraud_type: str, promised: Mapping[str, float]) -> Need | None:
+def needs_retraining(
+    cursor: Cursor,
+    fraud_type: str,
+    promised: Mapping[str, float],
+    judged_after: dt.timedelta = dt.timedelta(0),
+) -> Need | None:
     """What the ledger says about a fraud type's champion; None where it has none."""
     deployment = current_deployment(cursor, fraud_type)
     if deployment is None:
@@ -87,13 +104,8 @@ def needs_retraining(cursor: Cursor, fraud_type: str, promised: Mapping[str, flo
         deployment.model_version,
         from_us(deployment.promoted_at_us),
         promised,
+        judged_after,
     )
-
-
-def _reasons(each: Measurement, promised: Mapping[str, float]) -> list[str]:
-    if each.name == DRIFT:
-        return _of_drift(each)
-    return _of_quality(each, promised) if each.decisions >= LEAST_JUDGED else []
 
 
 def _of_drift(each: Measurement) -> list[str]:
@@ -109,6 +121,8 @@ def _of_drift(each: Measurement) -> list[str]:
 
 
 def _of_quality(each: Measurement, promised: Mapping[str, float]) -> list[str]:
+    if each.decisions < LEAST_JUDGED:
+        return []
     found = []
     if each.values["accuracy"] < LEAST_ACCURACY:
         found.append(f"Live accuracy is {each.values['accuracy']:.1%}.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from bentos.scoring.model import ScoringModel
 from fraud.domain.event import from_us, to_us
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.measurements import (
@@ -85,7 +86,8 @@ def sensors(
         job=of_type["retraining"],
         minimum_interval_seconds=LOOK_EVERY_S,
         description="Retraining when features or score drifted or live quality fell; after each "
-        "request it waits twice as long, until a new champion serves.",
+        "request it waits twice as long, until a new champion serves, and for drift alone until "
+        "the truth about newer days is known.",
     )
     def retraining(ledger: LedgerResource, settings: dg.ResourceParam[Settings]) -> Found:
         return ask_for_retraining(ledger, settings, fraud_type, dt.datetime.now(dt.UTC))
@@ -101,7 +103,9 @@ def ask_for_retraining(
         model = running_model(pool, settings, fraud_type)
         promised = model.manifest.metrics.get("test", {}) if model else {}
         with pool.transaction() as cursor:
-            found = needs_retraining(cursor, fraud_type.name, promised)
+            found = needs_retraining(
+                cursor, fraud_type.name, promised, judged_after(model, fraud_type)
+            )
             if found is None:
                 return dg.SkipReason("No model serves.")
             if not found.is_due(now):
@@ -121,6 +125,18 @@ def ask_for_retraining(
         run_key=f"{fraud_type.name}-{to_us(now)}",
         tags={"fraud/why": why[:200], "fraud/attempt": str(found.attempt + 1)},
     )
+
+
+def judged_after(model: ScoringModel | None, fraud_type: FraudType) -> dt.timedelta:
+    """How old an event is once training chooses and reports by such events alone.
+
+    It has to mature, and the days of validation and test, as many as the champion's, lie between.
+    """
+    maturity = dt.timedelta(microseconds=fraud_type.maturity_us)
+    if model is None:
+        return maturity
+    spans = model.manifest.data_window
+    return maturity + (spans.test.end - spans.validation.start)
 
 
 def failure_sensor() -> dg.SensorDefinition:

@@ -5,9 +5,11 @@ were decided with, so that a training frame and a rebuilt state hold what servin
 """
 
 import datetime as dt
+from collections.abc import Sequence
 
 import pandas as pd
 
+from feature_store.lake import Lake
 from feature_store.observation import day_start_us
 from feature_store.schema import empty_frame
 from feature_store.tail import tail_events
@@ -46,3 +48,53 @@ def served_labels(
 def days_of(seq: pd.Series) -> pd.Series:
     """The UTC day each observation number belongs to."""
     return pd.to_datetime(seq // DAY_US, unit="D").dt.date
+
+
+def add_served_events(
+    lake: Lake, fraud_type: FraudType, served: pd.DataFrame, days: Sequence[dt.date]
+) -> None:
+    """Put what was decided into days of the log, beside what stands there already.
+
+    Args:
+        lake: the log.
+        fraud_type: whose.
+        served: what `served_events` found.
+        days: which days; their other rows keep their numbers.
+    """
+    decided = dict(iter(served.groupby(days_of(served["seq"]))))
+    for day in days:
+        rows = decided.get(day)
+        if rows is not None:
+            there = lake.events(fraud_type, day, day)
+            others = there[~there["transaction_id"].isin(rows["transaction_id"])]
+            lake.write_events(fraud_type, day, _stacked(rows, others))
+
+
+def add_served_labels(
+    lake: Lake,
+    fraud_type: FraudType,
+    served: pd.DataFrame,
+    moved: pd.DataFrame,
+    days: Sequence[dt.date],
+) -> None:
+    """Put labels that reached the service into days of the log.
+
+    Args:
+        lake: the log.
+        fraud_type: whose.
+        served: what `served_labels` found.
+        moved: labels of these days in the log that the ledger keeps as well: they stand there
+            on the day they acted, which `served` says.
+        days: which days; their other rows keep their numbers.
+    """
+    told = dict(iter(served.groupby(days_of(served["seq"]))))
+    touched = set(told) | set(days_of(moved["seq"]))
+    for day in touched.intersection(days):
+        there = lake.labels(fraud_type, day, day)
+        others = there[~there["seq"].isin(moved["seq"])]
+        lake.write_labels(fraud_type, day, _stacked(told.get(day), others))
+
+
+def _stacked(*pieces: pd.DataFrame | None) -> pd.DataFrame:
+    some = [piece for piece in pieces if piece is not None]
+    return pd.concat([piece for piece in some if len(piece)] or some[:1])

@@ -14,7 +14,7 @@ from orchestration.ingest_report import IngestReport
 from orchestration.intake import into_ledger, replace_transactions
 from orchestration.partitions import days_of_run
 from orchestration.resources import LakeResource, LedgerResource, SourceResource
-from orchestration.served import served_events
+from orchestration.served import add_served_events, served_events
 from orchestration.sources.batch import Source
 
 NO_ROWS_LOST = "no_rows_lost"
@@ -105,17 +105,24 @@ def ingest_days(
     now: dt.datetime,
     days: list[dt.date],
 ) -> IngestReport:
-    """Replace days of the log by what source and service saw; without a source, count them."""
-    if source is None:
-        return existing(lake, fraud_type, days)
+    """Replace days of the log by what source and service saw.
+
+    Without a source, what the service saw is added to what is there.
+    """
     served = served_events(pool, fraud_type, days[0], days[-1])
+    if source is None:
+        with lake.writing(fraud_type):
+            add_served_events(lake, fraud_type, served, days)
+        report = existing(lake, fraud_type, days)
+        report.rows_served = len(served)
+        return report
     keep = into_ledger(pool.url, fraud_type, ingest_id, protection)
     with lake.writing(fraud_type):
         return replace_transactions(source, fraud_type, lake, keep, now, days, protection, served)
 
 
 def existing(lake: Lake, fraud_type: FraudType, days: list[dt.date]) -> IngestReport:
-    """The account of days that somebody else wrote."""
+    """The account of days that nobody else writes now."""
     rows = sum(rows_per_day(lake, fraud_type, days).values())
     report = IngestReport(rows_in=rows, rows_accepted=rows)
     report.saw(days)

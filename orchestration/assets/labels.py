@@ -14,6 +14,7 @@ from orchestration.ingest_report import IngestReport
 from orchestration.intake import into_ledger, replace_labels
 from orchestration.partitions import days_of_run
 from orchestration.resources import LakeResource, LedgerResource, SourceResource
+from orchestration.served import add_served_labels
 from orchestration.sources.batch import Source
 
 NO_LABELS_LOST = "no_labels_lost"
@@ -104,13 +105,21 @@ def ingest_label_days(
     now: dt.datetime,
     days: list[dt.date],
 ) -> IngestReport:
-    """Replace days of the label log; without a source, deliver and count what is there."""
+    """Replace days of the label log.
+
+    Without a source, what is there goes to the ledger, and what the service was told is added.
+    """
     with open_ledger_labels(pool, fraud_type) as ledger, lake.writing(fraud_type):
         if source is None:
             labels = lake.labels(fraud_type, days[0], days[-1])
-            delivered = int(ledger.deliver(labels, "lake").is_news.sum())
+            delivery = ledger.deliver(labels, "lake")
+            served = ledger.served(days[0], days[-1])
+            add_served_labels(lake, fraud_type, served, labels[delivery.is_kept], days)
             return IngestReport(
-                labels_in=len(labels), labels=len(labels), labels_delivered=delivered
+                labels_in=len(labels),
+                labels=len(labels),
+                labels_delivered=int(delivery.is_news.sum()),
+                labels_served=len(served),
             )
         keep = into_ledger(pool.url, fraud_type, ingest_id, protection)
         return replace_labels(source, fraud_type, lake, keep, now, days, ledger)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bentos.scoring.bundle import read_signed_bundle
+from bentos.scoring.manifest import Manifest
 from fraud.domain.deployment import Deployment, standing_champions
 from fraud.domain.errors import ContractError, NotFound
 from fraud.domain.fraud_type import FraudType
@@ -20,8 +21,10 @@ from fraud.ledger.statement import Cursor
 from fraud.settings import Settings
 from orchestration.promotion.gates import GateResult, Gates, load_gates
 from orchestration.promotion.ladder import Rung, is_ripe, next_rung
-from orchestration.promotion.live_gates import LiveEvidence, live_gates, paired, succeeded
+from orchestration.promotion.live_gates import LiveEvidence, Terms, live_gates, paired, succeeded
 from orchestration.promotion.office import Outcome, PromotionOffice
+from orchestration.training.score_profile import ScoreProfile
+from orchestration.training.train import TEST_SCORES
 
 COMPARED = 5_000
 """Decisions of the champion before that a new one is held against."""
@@ -84,8 +87,8 @@ def challenge_evidence(
     with office.pool.transaction() as cursor:
         seen = beside_the_champion(cursor, challenger)
         sides = (challenger, standing[0] if standing else challenger)
-        reviews = _reviews(cursor, office.settings, sides)
-    return paired(seen, challenger.model_version, reviews, fraud_type.maturity_us, now_us)
+        terms = _terms(cursor, office.settings, sides)
+    return paired(seen, challenger.model_version, terms, fraud_type.maturity_us, now_us)
 
 
 def _challenge(
@@ -146,7 +149,7 @@ def _succession(
         evidence = succeeded(
             since_promotion(cursor, champion),
             before_promotion(cursor, champion, previous, COMPARED),
-            _reviews(cursor, office.settings, (champion, previous)),
+            _terms(cursor, office.settings, (champion, previous)),
             fraud_type.maturity_us,
             now_us,
         )
@@ -200,15 +203,21 @@ def passed_so_far(
     return results
 
 
-def _reviews(
+def _terms(
     cursor: Cursor, settings: Settings, models: tuple[Deployment, Deployment]
-) -> tuple[float, float]:
-    """The least alerting probability of two models: the active policy's, or their own."""
+) -> tuple[Terms, Terms]:
+    """What two models were promoted with; an active policy says for both what makes an alert."""
     active = next((p for p in policies_of(cursor, models[0].fraud_type) if p.is_active), None)
-    if active is not None:
-        return active.thresholds.review, active.thresholds.review
+    review = active.thresholds.review if active is not None else None
     one, other = (
         read_signed_bundle(settings.bundle_dir / each.bundle_path, settings.verify_key_pem)
         for each in models
     )
-    return one.manifest.thresholds.review, other.manifest.thresholds.review
+    return _terms_of(one.manifest, review), _terms_of(other.manifest, review)
+
+
+def _terms_of(manifest: Manifest, review: float | None) -> Terms:
+    own = manifest.thresholds.review
+    if review is not None and review != own:
+        return Terms(review)
+    return Terms(own, ScoreProfile.read(manifest.metrics.get(TEST_SCORES, {})))

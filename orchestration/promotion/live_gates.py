@@ -9,17 +9,29 @@ from numpy.typing import NDArray
 
 from fraud.ledger.challenges import SeenDecision
 from orchestration.promotion.gates import GateResult, LiveLimits
+from orchestration.training.score_profile import ScoreProfile, stability_index
 
 Floats = NDArray[np.float64]
 Truths = NDArray[np.int8]
-
-BANDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75)
-"""Edges between which scores are counted; those of fraud lie near zero."""
 
 LEAST_ERRORS = 5
 """Fewer failures than this say nothing."""
 
 FRAUD, GENUINE, UNKNOWN = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a model was promoted with.
+
+    Attributes:
+        review: least probability that makes an alert.
+        promised: how its scores were spread on its test days; None where nobody knows, or
+            where these had other alerts.
+    """
+
+    review: float
+    promised: ScoreProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -29,17 +41,22 @@ class Side:
     Attributes:
         scores: its probabilities, shape (n,).
         truth: what is known of the same events, shape (n,).
-        review: least probability that makes an alert.
+        terms: what makes an alert, and how its scores were to be spread.
     """
 
     scores: Floats
     truth: Truths
-    review: float
+    terms: Terms
 
     @property
     def alerts(self) -> NDArray[np.bool_]:
         """Which events it would alert on, by its score alone."""
-        return self.scores >= self.review
+        return self.scores >= self.terms.review
+
+    @property
+    def profile(self) -> ScoreProfile:
+        """How its scores are spread."""
+        return ScoreProfile.of(self.scores, self.terms.review)
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,7 @@ class LiveEvidence:
 def paired(
     seen: Sequence[SeenDecision],
     version: str,
-    reviews: tuple[float, float],
+    terms: tuple[Terms, Terms],
     maturity_us: int,
     now_us: int,
 ) -> LiveEvidence:
@@ -73,7 +90,7 @@ def paired(
     Args:
         seen: decisions it took part in.
         version: of the challenger.
-        reviews: least alerting probability of challenger and champion.
+        terms: of challenger and champion.
         maturity_us: after which an event without a fraud label counts as genuine.
         now_us: the time.
     """
@@ -90,15 +107,15 @@ def paired(
         asked=len(answered) + len(beside),
         broke=broke,
         took_ms=np.array(took, float) / 1e3,
-        model=Side(own, truth, reviews[0]),
-        champion=Side(other, truth, reviews[1]),
+        model=Side(own, truth, terms[0]),
+        champion=Side(other, truth, terms[1]),
     )
 
 
 def succeeded(
     since: Sequence[SeenDecision],
     before: Sequence[SeenDecision],
-    reviews: tuple[float, float],
+    terms: tuple[Terms, Terms],
     maturity_us: int,
     now_us: int,
 ) -> LiveEvidence:
@@ -108,8 +125,8 @@ def succeeded(
         asked=len(since),
         broke=sum(each.is_rules_only for each in since),
         took_ms=np.empty(0),
-        model=_side(scored, reviews[0], maturity_us, now_us),
-        champion=_side(before, reviews[1], maturity_us, now_us),
+        model=_side(scored, terms[0], maturity_us, now_us),
+        champion=_side(before, terms[1], maturity_us, now_us),
     )
 
 
@@ -144,10 +161,11 @@ def _shift(evidence: LiveEvidence, limits: LiveLimits) -> GateResult:
     most, count = limits.most_score_shift, _fewer(evidence)
     if count < limits.least_decisions:
         return _too_few("score_shift", most, count, limits)
-    index = stability_index(evidence.champion.scores, evidence.model.scores)
+    yardstick, whose = _yardstick(evidence, limits)
+    index = stability_index(yardstick, evidence.model.profile)
     sentence = (
-        f"Its scores differ from the champion's by a stability index of {index:.3f}; {most:g} is "
-        "allowed."
+        f"Its scores differ from those of {whose} by a stability index of {index:.3f}; {most:g} "
+        "is allowed."
     )
     return GateResult("score_shift", index <= most, index, most, sentence)
 
@@ -156,16 +174,35 @@ def _alerts(evidence: LiveEvidence, limits: LiveLimits) -> GateResult:
     most, count = limits.most_alert_ratio, _fewer(evidence)
     if count < limits.least_decisions:
         return _too_few("alert_rate", most, count, limits)
-    own, other = float(evidence.model.alerts.mean()), float(evidence.champion.alerts.mean())
+    yardstick, whose = _yardstick(evidence, limits)
+    own, other = evidence.model.profile.alert_share, yardstick.alert_share
     floor = 1.0 / count
     ratio = max(own, floor) / max(other, floor)
     ratio = max(ratio, 1.0 / ratio)
     is_good = ratio <= most or abs(own - other) <= limits.alert_slack
     sentence = (
-        f"It alerts on {own:.2%} of the events, the champion on {other:.2%}: a factor of "
+        f"It alerts on {own:.2%} of the events, against {other:.2%} of {whose}: a factor of "
         f"{ratio:.2f}; {most:g} is allowed, or {limits.alert_slack:.1%} of the events."
     )
     return GateResult("alert_rate", is_good, ratio, most, sentence)
+
+
+def _yardstick(evidence: LiveEvidence, limits: LiveLimits) -> tuple[ScoreProfile, str]:
+    """What a model's scores are held against, and whose that is.
+
+    The champion's, unless these have left what its test days promised: a model that was trained
+    because the world moved has to differ from one that the world has left behind. It is then
+    held against its own test days, whose truth is known.
+    """
+    champion, model = evidence.champion, evidence.model
+    found, promised = champion.profile, champion.terms.promised
+    if promised is None or model.terms.promised is None:
+        return found, "the champion"
+    strayed = stability_index(promised, found)
+    if strayed <= limits.most_score_shift:
+        return found, "the champion"
+    whose = f"its own test days (the champion strayed from its own by {strayed:.3f})"
+    return model.terms.promised, whose
 
 
 def _precision(evidence: LiveEvidence, limits: LiveLimits) -> GateResult:
@@ -188,15 +225,6 @@ def _precision(evidence: LiveEvidence, limits: LiveLimits) -> GateResult:
     return GateResult("matured_precision", own - other >= limit, own - other, limit, sentence)
 
 
-def stability_index(expected: Floats, found: Floats) -> float:
-    """Population stability index of scores over `BANDS` (Siddiqi 2006, chapter 9)."""
-    shares = []
-    for scores in (expected, found):
-        counts = np.bincount(np.searchsorted(BANDS, scores, side="right"), minlength=len(BANDS) + 1)
-        shares.append((counts + 0.5) / (len(scores) + 0.5 * len(counts)))
-    return float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
-
-
 def _fewer(evidence: LiveEvidence) -> int:
     return min(len(evidence.model.scores), len(evidence.champion.scores))
 
@@ -210,9 +238,9 @@ def _score(seen: SeenDecision, is_answer: bool) -> float | None:
     return seen.probability if is_answer else seen.shadow_probability
 
 
-def _side(seen: Sequence[SeenDecision], review: float, maturity_us: int, now_us: int) -> Side:
+def _side(seen: Sequence[SeenDecision], terms: Terms, maturity_us: int, now_us: int) -> Side:
     scores = np.array([each.probability for each in seen], float)
-    return Side(scores, _truth(seen, maturity_us, now_us), review)
+    return Side(scores, _truth(seen, maturity_us, now_us), terms)
 
 
 def _truth(seen: Sequence[SeenDecision], maturity_us: int, now_us: int) -> Truths:

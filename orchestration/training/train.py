@@ -27,8 +27,12 @@ from orchestration.training.plots import (
     precision_recall_plot,
     slices_plot,
 )
+from orchestration.training.score_profile import ScoreProfile
 from orchestration.training.split import Sample, Split
 from orchestration.training.thresholds import choose_thresholds
+
+TEST_SCORES = "test_scores"
+"""Among the metrics: how the scores of the test sample are spread."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class TrainedCandidate:
         onnx_bytes: the exported graph.
         calibration: fitted on the validation sample.
         thresholds: chosen on the validation sample.
-        metrics: by sample (`validation`, `test`), then by name.
+        metrics: by sample (`validation`, `test`), then by name; and `TEST_SCORES`.
         parity: graph against model.
         baseline: training median per feature.
         importances: share per feature name.
@@ -114,6 +118,7 @@ def train_candidate(
         sample.name: evaluate(answered[sample.name], sample, thresholds, fraud_type.costs)
         for sample in _evaluated(split)
     }
+    metrics[TEST_SCORES] = ScoreProfile.of(answered["test"], thresholds.review).plain()
     onnx_bytes = to_onnx(model, len(fraud_type.feature_names))
     importances = dict(zip(fraud_type.feature_names, model.importances().tolist(), strict=True))
     title, test = model.candidate.title, split.test

@@ -19,7 +19,8 @@ from fraud.types.credit_card import CREDIT_CARD
 from orchestration.automation import jobs
 from orchestration.resources import LedgerResource
 from orchestration.retraining import need
-from orchestration.sensors import LEAST_DECISIONS, ask_for_retraining, sensors
+from orchestration.sensors import LEAST_DECISIONS, ask_for_retraining, judged_after, sensors
+from orchestration.serving import running_model
 from tests.bentos.fraud_detector.detector import promote
 from tests.orchestration.served_world import serve
 from tests.servers import temporary_run_dir
@@ -96,6 +97,20 @@ def test_each_request_waits_twice_as_long_until_a_new_champion_serves() -> None:
     assert fresh.is_due(NOW + HOUR)
 
 
+def test_drift_alone_waits_until_newer_days_can_be_judged() -> None:
+    """Also where a new champion serves, which learnt from the same old days."""
+    requests = [a_measurement(RETRAINING, {}, at=NOW)]
+    promoted = NOW + 5 * 24 * HOUR
+    later = promoted + HOUR
+    lag = dt.timedelta(days=21)
+    drifted = need([drift(0.9, at=later)], requests, "model-1", promoted, {}, lag)
+    assert (drifted.attempt, drifted.not_before) == (0, NOW + lag)
+    decayed = [drift(0.9, at=later), a_measurement(LIVE_QUALITY, {"accuracy": 0.5}, at=later)]
+    assert need(decayed, requests, "model-1", promoted, {}, lag).is_due(later)
+    first = need([drift(0.9, at=later)], [], "model-1", promoted, {}, lag)
+    assert first.is_due(later), "the first request is made at once"
+
+
 @pytest.fixture
 def told() -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Where a webhook is told, and what it was told."""
@@ -151,9 +166,11 @@ def test_the_sensor_asks_once_and_tells_people(
     later = ask_for_retraining(ledger, settings, CREDIT_CARD, NOW + HOUR)
     assert isinstance(later, dg.SkipReason)
     assert "not before" in str(later.skip_message)
-    assert isinstance(
-        ask_for_retraining(ledger, settings, CREDIT_CARD, NOW + 25 * HOUR), dg.RunRequest
-    )
+    served_by = running_model(ConnectionPool(url, size=1), settings, CREDIT_CARD)
+    again = NOW + judged_after(served_by, CREDIT_CARD)
+    early = ask_for_retraining(ledger, settings, CREDIT_CARD, again - HOUR)
+    assert isinstance(early, dg.SkipReason)
+    assert isinstance(ask_for_retraining(ledger, settings, CREDIT_CARD, again), dg.RunRequest)
 
 
 def test_a_report_is_asked_for_once_there_is_enough_to_report_on(settings: Settings) -> None:
