@@ -33,7 +33,7 @@ class TypeLayout:
         self.values = value_names(plans)
         self.entities = {plan.entity.name: Layout(plan, self.values) for plan in plans}
         columns: list[Aggregate | str] = [TIME, AMOUNT, LOG]
-        columns += (f"{VALUE_ID} {name}" for name in self.values)
+        columns += (name if name == PLACE else f"{VALUE_ID} {name}" for name in self.values)
         self.own_count = len(columns)
         columns += (a for layout in self.entities.values() for a in layout.plan.aggregates)
         self.columns = {name: place for place, name in enumerate(columns)}
@@ -163,14 +163,10 @@ class BatchFeatures:
 def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Floats:
     """Finished features, shape (n, features)."""
     features, size = layout.fraud_type.features, len(events)
-    ids = {name: columns[3 + place] for place, name in enumerate(layout.values)}
     inputs = ColumnInputs(
-        columns[0],
-        columns[1],
-        columns[2],
+        Taken(lambda name: columns[layout.columns[name]]),
         Taken(lambda field: _numbers(events, field)),
         Taken(lambda field: _texts(events, field)),
-        ids,
         Taken(lambda aggregate: columns[layout.columns[aggregate]]),
     )
     values = np.empty((len(layout.others), size))

@@ -1,6 +1,6 @@
 """A history as integer columns: what the offline kernels and the replay both start from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -102,56 +102,74 @@ class History:
         seen = np.searchsorted(self.seq, self.label_seq, side="right")
         self.labels_known = np.repeat(numbers, np.diff(seen, prepend=0, append=self.size))
 
-    @cached_property
-    def amount_log(self) -> Ints:
-        """Quantised log amounts."""
-        return quantised_log(self.amount_minor)
-
-    def value_ids(self, field: str, rows: Rows | slice = slice(None)) -> Ints:
-        """A text field as the int64 that `LastValue` keeps, NONE where null."""
-        texts = self.texts[field]
-        if field not in self._value_ids:
-            self._value_ids[field] = np.append(text_ids(texts.values), NONE)
-        taken: Ints = self._value_ids[field][texts.codes[rows]]
-        return taken
-
-    def place_ids(self, rows: Rows | slice = slice(None)) -> Ints:
-        """Where events happened, as the int64 that `LastPlace` keeps."""
-        return place_ids(self._number(LATITUDE, rows), self._number(LONGITUDE, rows))
-
-    def take(self, name: str, rows: Rows, out: Ints) -> None:
-        """One of the events' own integer columns, by its name in `inputs`, of rows -> `out`."""
+    def own(self, name: str, rows: Rows | slice = slice(None)) -> Ints:
+        """One of the events' own integer columns, by its name in `inputs`."""
         kind, _, field = name.partition(" ")
         if kind == LOG:
-            out[:] = quantised_log(self.amount_minor[rows])
-        elif kind == PLACE:
-            out[:] = self.place_ids(rows)
-        elif kind == VALUE_ID:
-            out[:] = self.value_ids(field, rows)
-        else:
-            plain = {
-                TIME: self.time_us,
-                AMOUNT: self.amount_minor,
-                LABEL: self.label,
-                LABELS_KNOWN: self.labels_known,
-            }
-            grouping.take(self.texts[field].codes if kind == CODE else plain[kind], rows, out)
+            return quantised_log(self.amount_minor[rows])
+        if kind == PLACE and not self._has_places:
+            return np.full(len(self.seq[rows]) if isinstance(rows, slice) else len(rows), NONE)
+        if kind == PLACE:
+            return place_ids(self._number(LATITUDE, rows), self._number(LONGITUDE, rows))
+        if kind == VALUE_ID:
+            taken: Ints = self._ids(field)[self.texts[field].codes[rows]]
+            return taken
+        return self._plain(kind, field)[rows]
 
-    def inputs(self, rows: Rows | slice, aggregates: dict[Aggregate, Ints]) -> ColumnInputs:
-        """What features of these rows are finished from; columns are taken when asked for."""
+    def take(self, name: str, rows: Rows, out: Ints) -> None:
+        """`own` of some rows -> `out`."""
+        kind, _, field = name.partition(" ")
+        if kind in (LOG, PLACE, VALUE_ID):
+            out[:] = self.own(name, rows)
+        else:
+            grouping.take(self._plain(kind, field), rows, out)
+
+    def _plain(self, kind: str, field: str) -> Rows:
+        if kind == CODE:
+            return self.texts[field].codes
+        return {
+            TIME: self.time_us,
+            AMOUNT: self.amount_minor,
+            LABEL: self.label,
+            LABELS_KNOWN: self.labels_known,
+        }[kind]
+
+    @cached_property
+    def _has_places(self) -> bool:
+        return bool(self._events[LATITUDE].notna().any())
+
+    def _ids(self, field: str) -> Ints:
+        """`text_id` of the distinct values of a field, and NONE for null."""
+        if field not in self._value_ids:
+            self._value_ids[field] = np.append(text_ids(self.texts[field].values), NONE)
+        return self._value_ids[field]
+
+    def inputs(
+        self, rows: Rows | slice, own: Mapping[str, Ints], aggregates: dict[Aggregate, Ints]
+    ) -> ColumnInputs:
+        """What features of these rows are finished from; columns are taken when asked for.
+
+        Args:
+            rows: which.
+            own: columns of theirs that are at hand.
+            aggregates: what was computed for them.
+        """
+        columns = Taken[str, Ints](lambda name: self.own(name, rows))
+        columns.update(own)
         return ColumnInputs(
-            self.time_us[rows],
-            self.amount_minor[rows],
-            quantised_log(self.amount_minor[rows]),
+            columns,
             Taken(lambda field: self._number(field, rows)),
             Taken(lambda field: self._text(field, rows)),
-            Taken(lambda field: self.value_ids(field, rows)),
             aggregates,
         )
 
     def _number(self, field: str, rows: Rows | slice) -> Floats:
         """A number or flag as float64, NaN where null."""
-        return np.asarray(self._events[field].iloc[rows].astype("float64"), np.float64)
+        column = self._events[field]
+        if column.dtype == np.float64:
+            taken: Floats = column.to_numpy()[rows]
+            return taken
+        return np.asarray(column.iloc[rows].astype("float64"), np.float64)
 
     def _text(self, field: str, rows: Rows | slice) -> Texts:
         if field not in self.texts:

@@ -15,9 +15,10 @@ import numba
 import numpy as np
 
 from feature_store.grouping import Rows
-from feature_store.inputs import AMOUNT, TIME, VALUE_ID
+from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID
+from feature_store.prefetch import prefetch
 from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.features import Feature, Floats, Ints
+from fraud.domain.features import LOG_SCALE, Feature, Floats, Ints
 from fraud.domain.history import (
     AmountMean,
     AmountRatio,
@@ -33,9 +34,14 @@ from fraud.domain.history import (
     MaturedFraudShare,
     SecondsSince,
 )
-from fraud.domain.outcomes import FraudRun
+from fraud.domain.outcomes import (
+    AmountAboveGenuine,
+    FraudRun,
+    FraudRunAmount,
+    UnmaturedAmountAboveGenuine,
+)
 
-TAKE, DIVIDE, AMOUNT_RATIO, SECONDS, ZSCORE, DIFFERS = range(6)
+TAKE, DIVIDE, AMOUNT_RATIO, SECONDS, ZSCORE, DIFFERS, LOG_MEAN, LOG_ABOVE = range(8)
 
 _OPERATION: dict[type[Feature], int] = {
     Count: TAKE,
@@ -52,11 +58,15 @@ _OPERATION: dict[type[Feature], int] = {
     SecondsSince: SECONDS,
     AmountZScore: ZSCORE,
     Changed: DIFFERS,
+    FraudRunAmount: LOG_MEAN,
+    AmountAboveGenuine: LOG_ABOVE,
+    UnmaturedAmountAboveGenuine: LOG_ABOVE,
 }
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
+_LINE = 8  # values in a cache line
 _BLOCK = 128  # rows whose values stay in the first-level cache until they are written
 
 
@@ -64,7 +74,7 @@ class Steps(NamedTuple):
     """Compiled steps: what to do with which columns, and where the value goes.
 
     Attributes:
-        operations: shape (steps, 4): the operation and up to three column numbers.
+        operations: shape (steps, 5): the operation and up to four column numbers.
         defaults: shape (steps,), value where the feature is undefined.
         places: where the values go: columns of the frame, those of the steps first, then
             those of the features that have none.
@@ -86,7 +96,7 @@ def steps(
         columns: number of each aggregate and of each column of the events themselves.
     """
     compiled = [place for place in places if type(features[place]) in _OPERATION]
-    operations = np.zeros((len(compiled), 4), np.int64)
+    operations = np.zeros((len(compiled), 5), np.int64)
     for row, place in zip(operations, compiled, strict=True):
         feature = features[place]
         operands: list[Aggregate | str] = [*feature.aggregates()]
@@ -94,6 +104,8 @@ def steps(
             operands.append(AMOUNT)
         elif isinstance(feature, SecondsSince):
             operands.append(TIME)
+        elif isinstance(feature, AmountAboveGenuine):
+            operands += (operands[0], LOG)
         elif isinstance(feature, Changed):
             operands.append(f"{VALUE_ID} {feature.of}")
         row[0] = _OPERATION[type(feature)]
@@ -113,10 +125,8 @@ def _zscore(count: float, log: float, log_sq: float, own: float, default: float)
 
 
 @_inline
-def _plain(operation: int, a: int, b: int, c: int, default: float) -> float:
+def _plain(operation: int, a: int, b: int, c: int, d: int, default: float) -> float:
     """The steps that look at their operands only."""
-    if operation == TAKE:
-        return float(a) if a != NONE else default
     if operation == DIVIDE:
         return float(a) / float(b) if b > 0 and a != NONE else default
     if operation == AMOUNT_RATIO:
@@ -124,6 +134,10 @@ def _plain(operation: int, a: int, b: int, c: int, default: float) -> float:
         return float(total) / float(a) if a > 0 and total != NONE else default
     if operation == SECONDS:
         return float(max(b - a, 0)) / 1e6 if a != NONE else default
+    if operation == LOG_MEAN:
+        return float(b) / float(LOG_SCALE * a) if a > 0 else default
+    if operation == LOG_ABOVE:
+        return float(a * d - b) / float(LOG_SCALE * a) if a > 0 and c > 0 else default
     if a == NONE or b == NONE:
         return default
     return 1.0 if a != b else 0.0
@@ -133,8 +147,17 @@ def _plain(operation: int, a: int, b: int, c: int, default: float) -> float:
 def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, values: Floats) -> None:
     """One step for `len(values)` events from `begin` on."""
     operation = step[0]
-    first, second, third = columns[step[1]], columns[step[2]], columns[step[3]]
-    if operation == ZSCORE:
+    first, second, third, fourth = (
+        columns[step[1]],
+        columns[step[2]],
+        columns[step[3]],
+        columns[step[4]],
+    )
+    if operation == TAKE:
+        for i in range(len(values)):
+            taken = first[begin + i]
+            values[i] = float(taken) if taken != NONE else default
+    elif operation == ZSCORE:
         for i in range(len(values)):
             at = begin + i
             count, total, squares = float(first[at]), float(second[at]), float(third[at])
@@ -142,11 +165,20 @@ def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, value
     else:
         for i in range(len(values)):
             at = begin + i
-            values[i] = _plain(operation, first[at], second[at], third[at], default)
+            values[i] = _plain(operation, first[at], second[at], third[at], fourth[at], default)
 
 
 @_inline
 def _write(values: Floats, rows: Rows, places: Ints, out: Floats) -> None:
+    """Write `values` (k, m) into columns `places` of rows that lie anywhere in memory.
+
+    Their lines are asked for beforehand, so that the processor waits for all at once.
+    """
+    for i in range(len(rows)):
+        for k in range(0, len(places), _LINE):
+            prefetch(out, rows[i], places[k])
+        if len(places) > 0:
+            prefetch(out, rows[i], places[-1])
     for i in range(len(rows)):
         row = out[rows[i]]
         for k in range(len(places)):

@@ -32,45 +32,36 @@ class ColumnInputs:
     """`fraud.domain.features.Inputs` over plain arrays of one length n.
 
     Args:
-        time_us: event times, microseconds UTC.
-        amount_minor: amounts in minor units.
-        amount_log: quantised log amounts.
+        own: the events' own integer columns, by the names above; AMOUNT in minor units.
         numbers: numeric and flag fields as float64, NaN where null.
         texts: text fields.
-        value_ids: fields as the int64 that `LastValue` keeps.
         aggregates: what the executions computed; may be extended and emptied.
     """
 
     def __init__(
         self,
-        time_us: Ints,
-        amount_minor: Ints,
-        amount_log: Ints,
+        own: Mapping[str, Ints],
         numbers: Mapping[str, Floats],
         texts: Mapping[str, Texts],
-        value_ids: Mapping[str, Ints],
         aggregates: dict[Aggregate, Ints],
     ) -> None:
-        self._time_us = time_us
-        self._amount_minor = amount_minor
-        self._amount_log = amount_log
+        self._own = own
         self._numbers = numbers
         self._texts = texts
-        self._value_ids = value_ids
         self._shared: dict[Hashable, Ints] = {}
         self.aggregates = aggregates
 
     def time_us(self) -> Ints:
         """Event times, microseconds UTC."""
-        return self._time_us
+        return self._own[TIME]
 
     def amount_minor(self) -> Ints:
         """Amounts in minor units."""
-        return self._amount_minor
+        return self._own[AMOUNT]
 
     def amount_log(self) -> Ints:
         """Quantised log amounts."""
-        return self._amount_log
+        return self._own[LOG]
 
     def number(self, field: str) -> Floats:
         """A numeric or boolean field, NaN where null."""
@@ -82,7 +73,11 @@ class ColumnInputs:
 
     def value_id(self, field: str) -> Ints:
         """A field as the int64 that `LastValue` keeps, NONE where null."""
-        return self._value_ids[field]
+        return self._own[f"{VALUE_ID} {field}"]
+
+    def place_id(self) -> Ints:
+        """Where the events happened as the int64 that `LastPlace` keeps, NONE where null."""
+        return self._own[PLACE]
 
     def aggregate(self, aggregate: Aggregate) -> Ints:
         """An aggregate, NONE where the event lacks the entity."""

@@ -15,42 +15,28 @@ from fraud.domain.windows import LATENESS_HOPS
 
 Ints = NDArray[np.int64]
 
+BEYOND = np.iinfo(np.int64).max
+"""Stands behind the last tile of a list."""
+
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
 
 @_inline
-def walk(tiles: Ints, count: int, hint: int, wanted: int) -> int:
-    """Place of the first of `tiles[:count]` (ascending) that is >= wanted, from a near guess."""
-    place = min(hint, count)
-    while place < count and tiles[place] < wanted:
+def walk(tiles: Ints, hint: int, wanted: int) -> int:
+    """Place of the first of `tiles` that is >= wanted, from a near guess.
+
+    BEYOND stands behind the last tile. Most guesses are right or a little short, one cannot
+    tell which: the first steps are additions, so that the processor need not guess, too.
+    """
+    place = hint
+    place += int(tiles[place] < wanted)
+    place += int(tiles[place] < wanted)
+    while tiles[place] < wanted:
         place += 1
     while place > 0 and tiles[place - 1] >= wanted:
         place -= 1
     return place
-
-
-@_inline
-def add_to_tile(tiles: Ints, sums: Ints, count: int, tile: int, amounts: Ints) -> int:
-    """Add an event to running sums per tile; returns the new number of tiles.
-
-    `sums[k]` is the sum over tiles `0 .. k-1`; tiles ascend. A late event shifts what
-    lies behind it.
-    """
-    columns = sums.shape[1]
-    place = walk(tiles, count, count, tile)
-    if place == count or tiles[place] != tile:
-        for k in range(count, place, -1):
-            tiles[k] = tiles[k - 1]
-        for k in range(count + 1, place, -1):
-            for c in range(columns):
-                sums[k, c] = sums[k - 1, c]
-        tiles[place] = tile
-        count += 1
-    for k in range(place + 1, count + 1):
-        for c in range(columns):
-            sums[k, c] += amounts[c]
-    return count
 
 
 @_inline
@@ -84,6 +70,38 @@ def _addend(column: int, amount: int, log: int) -> int:
     return log if column == 2 else log * log
 
 
+@_inline
+def add_to_tile(
+    tiles: Ints, sums: Ints, count: int, tile: int, columns: Ints, amount: int, log: int
+) -> int:
+    """Add an event to running sums per tile; returns the new number of tiles.
+
+    `sums[k]` is the sum over tiles `0 .. k-1`; tiles ascend, and BEYOND follows. A late event
+    shifts what lies behind it.
+    """
+    place = count - 1
+    if count == 0 or tiles[place] < tile:
+        place = count
+        tiles[place], tiles[place + 1] = tile, BEYOND
+        for c in range(len(columns)):
+            sums[place + 1, c] = sums[place, c]
+        count += 1
+    elif tiles[place] > tile:
+        while place > 0 and tiles[place - 1] >= tile:
+            place -= 1
+        if tiles[place] != tile:
+            count += 1
+            for k in range(count, place, -1):
+                tiles[k] = tiles[k - 1]
+                for c in range(len(columns)):
+                    sums[k, c] = sums[k - 1, c]
+            tiles[place] = tile
+    for k in range(place + 1, count + 1):
+        for c in range(len(columns)):
+            sums[k, c] += _addend(columns[c], amount, log)
+    return count
+
+
 @_compile
 def tile_sums(
     starts: Ints,
@@ -108,12 +126,11 @@ def tile_sums(
     delay_tiles = delays // hop
     delay_rest = delays - delay_tiles * hop
     largest = largest_group(starts)
-    tiles = np.empty(largest, np.int64)
+    tiles = np.empty(largest + 1, np.int64)
     sums = np.empty((largest + 1, width), np.int64)
-    amounts = np.empty(width, np.int64)
     low_hints, high_hints = np.empty(windows, np.int64), np.empty(windows, np.int64)
     for group in range(len(starts) - 1):
-        sums[0] = 0
+        sums[0], tiles[0] = 0, BEYOND
         low_hints[:] = 0
         high_hints[:] = 0
         count, latest, latest_tile, latest_rest = 0, NONE, 0, 0
@@ -126,18 +143,15 @@ def tile_sums(
                     behind = latest_tile - reach_tiles[w] - (latest_rest < reach_rest[w])
                     first = max(first, behind - LATENESS_HOPS)
                 last = tile - delay_tiles[w] - (rest < delay_rest[w])
-                low = walk(tiles, count, low_hints[w], first)
+                low = walk(tiles, low_hints[w], first)
                 high = count
                 if count > 0 and tiles[count - 1] > last:
-                    high = walk(tiles, count, high_hints[w], last + 1)
+                    high = walk(tiles, high_hints[w], last + 1)
                 low_hints[w], high_hints[w] = low, high
                 low = min(low, high)
-                upper, lower = sums[high], sums[low]
                 for c in range(width):
-                    out[w, c, place] = upper[c] - lower[c]
-            for c in range(width):
-                amounts[c] = _addend(columns[c], amount[place], log[place])
-            count = add_to_tile(tiles, sums, count, tile, amounts)
+                    out[w, c, place] = sums[high, c] - sums[low, c]
+            count = add_to_tile(tiles, sums, count, tile, columns, amount[place], log[place])
             if now > latest:
                 latest, latest_tile, latest_rest = now, tile, rest
 

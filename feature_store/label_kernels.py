@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store.kernels import Ints, add_to_tile, largest_group, walk
+from feature_store.kernels import BEYOND, Ints, add_to_tile, largest_group, walk
 from fraud.domain.aggregates import NONE, OUTCOME_MEMORY, OUTCOME_PARTS
 from fraud.domain.windows import LATENESS_HOPS
 
@@ -41,19 +41,20 @@ def label_sums(
 
     `label_starts[g] : label_starts[g + 1]` are the labels about entity `g`, ascending.
     """
-    one = np.ones(1, np.int64)
+    columns = np.zeros(1, np.int64)  # a count and nothing else
     for group in range(len(starts) - 1):
         begin, end = starts[group], starts[group + 1]
         label, labels_end = label_starts[group], label_starts[group + 1]
         if label == labels_end:
             out[:, begin:end] = 0
             continue
-        tiles = np.empty(labels_end - label, np.int64)
+        tiles = np.full(labels_end - label + 1, BEYOND)
         sums = np.zeros((labels_end - label + 1, 1), np.int64)
         count, latest = 0, NONE
         for place in range(begin, end):
             while label < labels_end and labels[label] < labels_known[place]:
-                count = add_to_tile(tiles, sums, count, label_us[label] // hop, one)
+                tile = label_us[label] // hop
+                count = add_to_tile(tiles, sums, count, tile, columns, 0, 0)
                 label += 1
             now = time_us[place]
             for w in range(len(lengths)):
@@ -63,8 +64,8 @@ def label_sums(
                 first = (now - lengths[w]) // hop
                 if latest != NONE:
                     first = max(first, (latest - lengths[w]) // hop - LATENESS_HOPS)
-                low = walk(tiles, count, 0, first)
-                high = walk(tiles, count, count, now // hop + 1)
+                low = walk(tiles, 0, first)
+                high = walk(tiles, count, now // hop + 1)
                 out[w, place] = sums[high, 0] - sums[low, 0] if high > low else 0
             latest = max(latest, now)
 
@@ -93,19 +94,31 @@ def fraud_times(
 
 
 @_inline
-def _mature_end(time_us: Ints, first: int, place: int, unsorted: int, hint: int, ripe: int) -> int:
-    """Where the mature ones of the events `first` to `place` end, or `place` if any may be.
-
-    Where times ascend, as they nearly always do, the mature events are the first ones.
-    """
-    if unsorted > first:
-        return place
+def _mature_end(time_us: Ints, first: int, place: int, hint: int, ripe: int) -> int:
+    """Where the mature ones of the events `first` to `place` end, whose times ascend."""
     end = max(hint, first)
     while end < place and time_us[end] <= ripe:
         end += 1
     while end > first and time_us[end - 1] > ripe:
         end -= 1
     return end
+
+
+@_inline
+def _fraud_sums(
+    frauds: Ints, count: int, begin: int, end: int, label: Ints, known: int, log: Ints
+) -> tuple[int, int]:
+    """Number and logs of the known frauds from `begin` to `end`.
+
+    `frauds[:count]` are the places of the events that ever get a label, ascending.
+    """
+    found, total = 0, 0
+    while count > 0 and frauds[count - 1] >= begin:
+        count -= 1
+        if frauds[count] < end and label[frauds[count]] < known:
+            found += 1
+            total += log[frauds[count]]
+    return found, total
 
 
 @_compile
@@ -120,50 +133,61 @@ def matured_sums(
 ) -> None:
     """Matured events among the last ones, and known fraud among them -> `out` (ks, 2, n).
 
-    `label` is each event's label, or NO_LABEL; `ks` ascends.
+    `label` is each event's label, or NO_LABEL; `ks` ascends. Where times ascend, as they
+    nearly always do, the mature ones of some successive events are the first ones.
     """
+    frauds = np.empty(largest_group(starts), np.int64)
     for group in range(len(starts) - 1):
         begin = starts[group]
-        end, unsorted = begin, begin
+        end, unsorted, labelled = begin, begin, 0
         for place in range(begin, starts[group + 1]):
             first, ripe = max(begin, place - OUTCOME_MEMORY), time_us[place] - maturity
-            end = _mature_end(time_us, first, place, unsorted, end, ripe)
-            count, fraud, k = 0, 0, 0
-            for earlier in range(end - 1, first - 1, -1):
-                if time_us[earlier] > ripe:
-                    continue
-                count += 1
-                fraud += label[earlier] < labels_known[place]
-                while k < len(ks) and count == ks[k]:
+            if unsorted > first:
+                _matured_one_by_one(place, first, ripe, time_us, label, labels_known, ks, out)
+            else:
+                end = _mature_end(time_us, first, place, end, ripe)
+                for k in range(len(ks)):
+                    count = min(ks[k], end - first)
+                    known = labels_known[place]
+                    fraud, _ = _fraud_sums(frauds, labelled, end - count, end, label, known, label)
                     out[k, 0, place] = count
                     out[k, 1, place] = fraud
-                    k += 1
-                if k == len(ks):
-                    break
-            while k < len(ks):
-                out[k, 0, place] = count
-                out[k, 1, place] = fraud
-                k += 1
-            if place > begin and time_us[place] < time_us[place - 1]:
-                unsorted = place
+            unsorted = place if place > begin and time_us[place] < time_us[place - 1] else unsorted
+            frauds[labelled] = place
+            labelled += int(label[place] != NO_LABEL)
 
 
 @_inline
-def _put_span(
-    figures: Ints, begin: int, end: int, time_us: Ints, log: Ints, total: int, seeks: bool
+def _matured_one_by_one(
+    place: int,
+    first: int,
+    ripe: int,
+    time_us: Ints,
+    label: Ints,
+    labels_known: Ints,
+    ks: Ints,
+    out: Ints,
 ) -> None:
-    """The figures of a part that is the events from `begin` to `end`; `total` is of their logs."""
-    figures[_COUNT] = end - begin
-    figures[_LOG] = total
-    if seeks:
-        for place in range(begin, end):
-            figures[_LARGEST] = max(figures[_LARGEST], log[place])
-    if end > begin:
-        figures[_TIME] = time_us[end - 1]
+    count, fraud, k = 0, 0, 0
+    for earlier in range(place - 1, first - 1, -1):
+        if time_us[earlier] > ripe:
+            continue
+        count += 1
+        fraud += label[earlier] < labels_known[place]
+        while k < len(ks) and count == ks[k]:
+            out[k, 0, place] = count
+            out[k, 1, place] = fraud
+            k += 1
+        if k == len(ks):
+            break
+    while k < len(ks):
+        out[k, 0, place] = count
+        out[k, 1, place] = fraud
+        k += 1
 
 
 @_inline
-def _put_each(
+def _one_by_one(
     figures: Ints,
     begin: int,
     end: int,
@@ -173,7 +197,9 @@ def _put_each(
     label: Ints,
     known: int,
 ) -> None:
-    """Add the events from `begin` to `end` one by one, the last one first."""
+    """All figures of the events from `begin` to `end`, the last one first."""
+    figures[:] = 0
+    figures[:, _TIME] = NONE
     is_run = True
     for place in range(end - 1, begin - 1, -1):
         if time_us[place] > ripe:
@@ -192,12 +218,41 @@ def _put_each(
 
 
 @_inline
-def _sought(wanted: Ints) -> Flags:
-    """Of which parts the largest log is wanted."""
-    seeks = np.zeros(3, np.bool_)
-    for k in range(len(wanted)):
-        seeks[wanted[k, 0]] |= wanted[k, 1] == _LARGEST
-    return seeks
+def _run_begin(first: int, end: int, label: Ints, known: int) -> int:
+    """Where the known frauds begin that end the mature events `first` to `end`."""
+    run = end
+    while run > first and label[run - 1] < known:
+        run -= 1
+    return run
+
+
+@_inline
+def _span(part: int, first: int, run: int, end: int, place: int) -> tuple[int, int]:
+    """Where a part begins and ends, if times ascend."""
+    if part == _GENUINE:
+        return first, run
+    if part == _RUN:
+        return run, end
+    return end, place
+
+
+@_inline
+def _time_of(part: int, low: int, high: int, time_us: Ints) -> int:
+    """The time that stands for a part, see `OutcomesOf`."""
+    if low == high:
+        return NONE
+    time: int = time_us[low if part == _RUN else high - 1]
+    return time
+
+
+@_inline
+def _largest_log(log: Ints, begin: int, end: int, label: Ints, known: int, part: int) -> int:
+    """The largest log of a part that lies from `begin` to `end`."""
+    found = 0
+    for place in range(begin, end):
+        if part != _GENUINE or label[place] >= known:
+            found = max(found, log[place])
+    return found
 
 
 @_compile
@@ -214,36 +269,38 @@ def outcome_parts(
     """Figures of the parts of an entity's last events -> `out` (figures, n).
 
     `wanted` (figures, 2) says which: numbers of part and figure, as in `OUTCOME_PARTS` and
-    `OUTCOME_FIGURES`; `label` is as in `matured_sums`. Where times ascend and no event has a
-    label, parts are spans of events, whose logs are the difference of two running totals.
+    `OUTCOME_FIGURES`; `label` is as in `matured_sums`. Where times ascend, the parts follow
+    upon each other: genuine events (and frauds between them), the run, the unmatured ones.
     """
-    figures, seeks = np.empty((3, 4), np.int64), _sought(wanted)
-    totals = np.empty(largest_group(starts) + 1, np.int64)
+    largest = largest_group(starts)
+    figures, frauds = np.empty((3, 4), np.int64), np.empty(largest, np.int64)
+    totals = np.zeros(largest + 1, np.int64)  # running totals of logs
     for group in range(len(starts) - 1):
         begin = starts[group]
-        end, unsorted, labelled = begin, begin, begin - 1
-        totals[0] = 0
+        end, unsorted, labelled = begin, begin, 0
         for place in range(begin, starts[group + 1]):
             first, ripe = max(begin, place - OUTCOME_MEMORY), time_us[place] - maturity
-            figures[:, :_TIME] = 0
-            figures[:, _TIME] = NONE
-            end = _mature_end(time_us, first, place, unsorted, end, ripe)
-            rest = end
-            if unsorted <= first:
-                total = totals[place - begin] - totals[end - begin]
-                part, is_sought = figures[_UNMATURED], seeks[_UNMATURED]
-                _put_span(part, end, place, time_us, log, total, is_sought)
-                if labelled < first:
-                    total = totals[end - begin] - totals[first - begin]
-                    part, is_sought = figures[_GENUINE], seeks[_GENUINE]
-                    _put_span(part, first, end, time_us, log, total, is_sought)
-                    rest = first
             known = labels_known[place]
-            _put_each(figures, first, rest, time_us, log, ripe, label, known)
-            for k in range(len(wanted)):
-                out[k, place] = figures[wanted[k, 0], wanted[k, 1]]
+            if unsorted > first:
+                _one_by_one(figures, first, place, time_us, log, ripe, label, known)
+                for k in range(len(wanted)):
+                    out[k, place] = figures[wanted[k, 0], wanted[k, 1]]
+            else:
+                end = _mature_end(time_us, first, place, end, ripe)
+                run = _run_begin(first, end, label, known)
+                between = _fraud_sums(frauds, labelled, first, run, label, known, log)
+                for k in range(len(wanted)):
+                    part, figure = wanted[k, 0], wanted[k, 1]
+                    low, high = _span(part, first, run, end, place)
+                    if figure == _LARGEST:
+                        out[k, place] = _largest_log(log, low, high, label, known, part)
+                    elif figure == _TIME:
+                        out[k, place] = _time_of(part, low, high, time_us)
+                    else:
+                        logs = totals[high - begin] - totals[low - begin]
+                        whole = logs if figure == _LOG else high - low
+                        out[k, place] = whole - (between[figure] if part == _GENUINE else 0)
             totals[place - begin + 1] = totals[place - begin] + log[place]
-            if place > begin and time_us[place] < time_us[place - 1]:
-                unsorted = place
-            if label[place] != NO_LABEL:
-                labelled = place
+            unsorted = place if place > begin and time_us[place] < time_us[place - 1] else unsorted
+            frauds[labelled] = place
+            labelled += int(label[place] != NO_LABEL)

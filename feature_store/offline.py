@@ -95,7 +95,7 @@ class _Matrix:
         self._write(self._crossing, rows, shared)
 
     def _write(self, places: list[int], rows: slice, aggregates: dict[Aggregate, Ints]) -> None:
-        values = self._finished(places, rows, aggregates)
+        values = self._finished(places, rows, {}, aggregates)
         write_rows(values, np.array(places, np.int64), np.arange(rows.start, rows.stop), self._out)
 
     def _places_of(self, entity: Entity) -> list[int]:
@@ -111,25 +111,29 @@ class _Matrix:
     ) -> None:
         room = getattr(self._rooms, "room", np.empty(0, np.int64))
         part, self._rooms.room = entity.part(begin, end, room)
-        aggregates = {}
-        if others or self._shared:
-            aggregates = {
-                aggregate: part.columns[number]
-                for aggregate, number in entity.columns.items()
-                if not isinstance(aggregate, str)
-            }
+        own: dict[str, Ints] = {}
+        aggregates: dict[Aggregate, Ints] = {}
+        for name, number in entity.columns.items() if others or self._shared else ():
+            if isinstance(name, str):
+                own[name] = part.columns[number]
+            else:
+                aggregates[name] = part.columns[number]
         for aggregate in self._shared.keys() & aggregates.keys():
             self._shared[aggregate][part.rows] = aggregates[aggregate]
-        values = self._finished(others, part.rows, aggregates)
+        values = self._finished(others, part.rows, own, aggregates)
         log = entity.columns.get(LOG, 0)
         finish_rows(part.columns, log, *compiled, values, part.rows, self._out)
 
     def _finished(
-        self, places: Sequence[int], rows: Rows | slice, aggregates: dict[Aggregate, Ints]
+        self,
+        places: Sequence[int],
+        rows: Rows | slice,
+        own: dict[str, Ints],
+        aggregates: dict[Aggregate, Ints],
     ) -> Floats:
         """Features finished by their own `finish`, shape (places, m)."""
-        inputs = self._history.inputs(rows, aggregates)
-        values = np.empty((len(places), len(inputs.time_us())))
+        values = np.empty((len(places), len(self._history.seq[rows])))
+        inputs = self._history.inputs(rows, own, aggregates)
         for number, place in enumerate(places):
             values[number] = self._features[place].finish(inputs)
         return values

@@ -8,7 +8,7 @@ import numpy as np
 from feature_store.batch import TypeLayout
 from feature_store.columns import History
 from feature_store.grouping import group_numbers, group_rows, parts
-from feature_store.inputs import PLACE
+from feature_store.inputs import LOG, PLACE, VALUE_ID
 from feature_store.online import NO_LABELS
 from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.event import text_ids
@@ -41,9 +41,9 @@ class Replay:
         self._history = history
         values = np.empty((history.size, len(layout.values)), np.int64)
         for place, name in enumerate(layout.values):
-            values[:, place] = history.place_ids() if name == PLACE else history.value_ids(name)
+            values[:, place] = history.own(name if name == PLACE else f"{VALUE_ID} {name}")
         event_ids = text_ids(transaction_ids)
-        amounts = history.amount_minor, history.amount_log
+        amounts = history.amount_minor, history.own(LOG)
         self._events = EventColumns(
             *_plain(history.seq, history.time_us, event_ids, *amounts, values)
         )

@@ -130,8 +130,7 @@ class OfPlace(OfEntity):
 
     def _moved_m(self, inputs: Inputs) -> Ints:
         def compute() -> Ints:
-            here = place_ids(inputs.number(LATITUDE), inputs.number(LONGITUDE))
-            return distance_m(here, inputs.aggregate(LastPlace(self.entity)))
+            return distance_m(inputs.place_id(), inputs.aggregate(LastPlace(self.entity)))
 
         return inputs.shared(("moved_m", self.entity), compute)
 

@@ -22,7 +22,12 @@ from fraud.domain.history import (
     MaturedFraudShare,
     SecondsSince,
 )
-from fraud.domain.outcomes import FraudRun
+from fraud.domain.outcomes import (
+    AmountAboveGenuine,
+    FraudRun,
+    FraudRunAmount,
+    UnmaturedAmountAboveGenuine,
+)
 from fraud.domain.windows import Window
 
 DAY, MONTH = Window("1d"), Window("30d")
@@ -42,6 +47,9 @@ FEATURES = (
     LabelRisk(entity="user", window=DAY),
     MaturedFraudShare(entity="user", k=3),
     FraudRun(entity="user", default=-1.0),
+    FraudRunAmount(entity="user"),
+    AmountAboveGenuine(entity="user", default=-2.0),
+    UnmaturedAmountAboveGenuine(entity="user"),
 )
 ROWS = 700
 """More than one block of the compiled loop, and not a multiple of it."""
@@ -67,10 +75,9 @@ def test_a_compiled_step_equals_finish(feature: Feature) -> None:
         columns[3] = np.where(rng.random(ROWS) < 0.5, columns[4], columns[3])
     numbers = {name: number for number, name in enumerate(names)}
     inputs = ColumnInputs(
-        *columns[:3],
+        dict(zip(names[:4], columns[:4], strict=True)),
         {},
         {},
-        {"country": columns[3]},
         dict(zip(names[4:], columns[4:], strict=True)),
     )
 
