@@ -5,7 +5,8 @@
 Closed-loop, every connection sends its next request when it has its answer. Open-loop,
 requests are due at moments drawn beforehand (Poisson), whatever the server does, and their
 latency counts from the moment they were due: a stall is paid for by everybody it held up
-(Tene 2013, "How NOT to Measure Latency").
+(Tene 2013, "How NOT to Measure Latency"). Connections take turns, so that every worker gets its
+share, and none is idle for so long that the server closes it.
 """
 
 import asyncio
@@ -84,7 +85,7 @@ class _Load:
         self._plan = plan
         self._requests = requests_of(plan)
         self._due: deque[float] = deque()
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
         self._all: list[_Connection] = []
         self._in_flight = 0
         self._is_running = False
@@ -102,7 +103,7 @@ class _Load:
         if plan.rate:
             await self._open_loop(started)
         else:
-            for connection in self._idle[:]:
+            for connection in list(self._idle):
                 self._next(connection)
             while time.perf_counter() < started + plan.seconds and self._requests:
                 await asyncio.sleep(0.01)
@@ -153,7 +154,7 @@ class _Load:
             if wait > 0:
                 await asyncio.sleep(wait)
             if self._idle:
-                self._send(self._idle.pop(), due)
+                self._send(self._idle.popleft(), due)
             else:
                 self._due.append(due)
             due += draws.expovariate(self._plan.rate)

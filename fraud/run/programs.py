@@ -134,10 +134,11 @@ def bentoml_environment(settings: Settings, places: Places) -> dict[str, str]:
     uvicorn believes X-Forwarded-For of whoever calls from this machine, unless told otherwise:
     any of them could choose the address that is limited and audited.
     """
-    overrides = {
-        "services": {"fraud_detector": {"workers": settings.workers}},
+    service = {
+        "workers": settings.workers,
         "tracing": {"excluded_urls": "."},  # spares each request spans that go nowhere
     }
+    overrides = {"services": {"fraud_detector": service}}
     return {
         "BENTOML_HOME": str(places.bentoml_home),
         "BENTOML_DO_NOT_TRACK": "True",
