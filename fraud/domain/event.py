@@ -177,7 +177,8 @@ def to_event(fraud_type: str, transaction: TransactionBase, now_us: int) -> Even
                 )
             ]
         )
-    own = {name: getattr(transaction, name) for name in field_kinds(type(transaction))}
+    values = vars(transaction)
+    own = {name: values[name] for name in field_kinds(type(transaction))}
     return Event(
         fraud_type=fraud_type,
         transaction_id=transaction.transaction_id,

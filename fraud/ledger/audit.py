@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+import orjson
 from psycopg2.extensions import connection as Connection
 
 from fraud.domain.errors import ContractError
@@ -56,8 +57,7 @@ class Head(NamedTuple):
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
+class StoredRecord(NamedTuple):
     """A record as its columns say, times in microseconds UTC."""
 
     chain: str
@@ -233,7 +233,8 @@ def append(
         )
         last_hash = record.hash()
         batch.append(_parameters(record, last_hash))
-    _APPEND.execute(cursor, (json.dumps(batch), chain, from_us(now_us), position, last_hash))
+    sent = orjson.dumps(batch).decode()
+    _APPEND.execute(cursor, (sent, chain, from_us(now_us), position, last_hash))
     return Head(position, last_hash)
 
 

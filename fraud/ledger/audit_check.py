@@ -1,6 +1,5 @@
 """Checking the audit log: recompute every hash, follow every chain, compare every head."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -206,6 +205,6 @@ class _ChainCheck:
 def _origin(record: StoredRecord, stored_hash: bytes, places: Sequence[int]) -> int | None:
     """The position a record was written at, if it stands elsewhere and is else unchanged."""
     for place in (record.position - 1, record.position + 1, *places):
-        if dataclasses.replace(record, position=place).hash() == stored_hash:
+        if record._replace(position=place).hash() == stored_hash:
             return place
     return None

@@ -1,4 +1,3 @@
-import dataclasses
 import datetime as dt
 import threading
 from collections.abc import Sequence
@@ -191,13 +190,13 @@ def test_observation_numbers_are_not_given_twice(ledger_pool: ConnectionPool) ->
     first = a_record()
     store(ledger_pool, first)
     with pytest.raises(psycopg2.errors.UniqueViolation) as caught:
-        store(ledger_pool, dataclasses.replace(a_record(), seq=first.seq))
+        store(ledger_pool, a_record()._replace(seq=first.seq))
     assert not is_duplicate(caught.value)
 
 
 def test_a_number_that_is_none_is_never_stored(ledger_pool: ConnectionPool) -> None:
     event = an_event()
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="not finite"):
         store(ledger_pool, a_record(event, a_decision(event, fraud_probability=float("nan"))))
     with ledger_pool.transaction() as cursor:
         assert known_transactions(cursor, [event.transaction_id]).decisions == {}
