@@ -8,7 +8,7 @@ from typing import Protocol
 from bentos.fraud_detector.metrics import Metrics
 from bentos.scoring.scorer import ScoreRequest
 from bentos.stream.dlq import DeadLetter
-from bentos.stream.messages import Incoming, Place, request_of
+from bentos.stream.messages import Incoming, Place, Read, request_of
 from bentos.stream.stream_metrics import StreamMetrics
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, InputError, UnavailableError
@@ -43,7 +43,7 @@ class Broken(FraudError):
 
 
 class StreamScorer:
-    """Decides on batches of messages; one thread uses it.
+    """Decides on batches of messages; one thread has it decide.
 
     Args:
         engine: what decides.
@@ -74,22 +74,28 @@ class StreamScorer:
         self._clock_us = clock_us
         self._tries: Counter[Place] = Counter()
 
-    def decide(self, batch: Sequence[Incoming]) -> list[UnavailableError | None]:
+    def read(self, message: Incoming) -> Read:
+        """What a message asks for; any thread may ask."""
+        kind = self._topics.get(message.place.topic)
+        try:
+            return Read(message, request_of(message, kind, self._actor, self._clock_us()))
+        except InputError as error:
+            return Read(message, error)
+
+    def decide(self, reads: Sequence[Read]) -> list[UnavailableError | None]:
         """What became of each message: None is done with, an error wants another try.
 
         A message is done with when its decision is in the ledger, or its letter is
         acknowledged and its refusal audited.
         """
-        now_us = self._clock_us()
+        batch = [each.message for each in reads]
         outcomes: dict[int, Decision | FraudError] = {}
         requests: dict[int, ScoreRequest] = {}
-        for number, message in enumerate(batch):
-            try:
-                requests[number] = request_of(
-                    message, self._topics.get(message.place.topic), self._actor, now_us
-                )
-            except InputError as error:
-                outcomes[number] = error
+        for number, each in enumerate(reads):
+            if isinstance(each.request, ScoreRequest):
+                requests[number] = each.request
+            else:
+                outcomes[number] = each.request
         answers = self._score(list(requests.values()))
         outcomes |= {
             number: self._judged(batch[number].place, answer)

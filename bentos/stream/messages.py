@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from bentos.fraud_detector.access import MAX_BODY
 from bentos.fraud_detector.intake import accept, parse_object
 from bentos.scoring.scorer import ScoreRequest
-from fraud.domain.errors import InvalidField, MalformedInput
+from fraud.domain.errors import InputError, InvalidField, MalformedInput
 from fraud.domain.event import EARLIEST, to_us
 
 MAX_VALUE_BYTES = MAX_BODY
@@ -71,6 +72,13 @@ class Incoming:
             headers=headers_of(message),
             sent_us=None if kind == TIMESTAMP_NOT_AVAILABLE else sent_ms * 1000,
         )
+
+
+class Read(NamedTuple):
+    """A message and what it asks for, or why it cannot be used and never will be."""
+
+    message: Incoming
+    request: ScoreRequest | InputError
 
 
 def place_of(message: Message) -> Place:

@@ -1,7 +1,7 @@
 """The worker: reads transactions from Kafka, has them decided, and only then moves on.
 
-While one batch is being decided, the next one is read. An offset is committed when every
-message before it is done with. A partition whose message wants another try waits, and is
+While one batch is being decided, the next one is read and checked. An offset is committed when
+every message before it is done with. A partition whose message wants another try waits, and is
 then read again from that message; the consumer stays in its group and the other partitions
 go on. Within a partition messages are decided in their order, so that the order per user is
 kept where the key is the user.
@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from bentos.stream.batch_size import BatchSize
 from bentos.stream.lag import Lag
-from bentos.stream.messages import Incoming
+from bentos.stream.messages import Incoming, Read
 from bentos.stream.stream_metrics import StreamMetrics
 from fraud.domain.errors import FraudError, UnavailableError
 
@@ -42,7 +42,10 @@ log = logging.getLogger("fraud.stream")
 class Decider(Protocol):
     """What decides on messages; see `bentos.stream.deciding`."""
 
-    def decide(self, batch: Sequence[Incoming]) -> list[UnavailableError | None]:
+    def read(self, message: Incoming) -> Read:
+        """What a message asks for; in the thread that reads, while another batch is decided."""
+
+    def decide(self, reads: Sequence[Read]) -> list[UnavailableError | None]:
         """None for what is done with, an error for what wants another try."""
 
 
@@ -87,7 +90,7 @@ class Worker:
         self._metrics = metrics
         self._lag = Lag(consumer, metrics)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="scoring")
-        self._in_flight: tuple[list[Incoming], Future[_Decided]] | None = None
+        self._in_flight: tuple[list[Read], Future[_Decided]] | None = None
         self._next: dict[Shelf, int] = {}
         self._committed: dict[Shelf, int] = {}
         self._commit_again_s = 0.0
@@ -122,7 +125,7 @@ class Worker:
             self._consumer.close()  # revokes, which commits
             self._executor.shutdown()
 
-    def _read(self) -> list[Incoming]:
+    def _read(self) -> list[Read]:
         """What has come; if a batch is in flight, what comes until that is decided."""
         if self._in_flight is None:
             messages = self._consume(1, POLL_S)
@@ -138,20 +141,20 @@ class Worker:
         self._lag.look(self._next, self._assigned, self._pauses)
         return messages
 
-    def _consume(self, count: int, timeout_s: float) -> list[Incoming]:
+    def _consume(self, count: int, timeout_s: float) -> list[Read]:
         found = self._consumer.consume(count, timeout_s) if count > 0 else []
-        return [Incoming.of(each) for each in found if _is_message(each)]
+        return [self._decider.read(Incoming.of(each)) for each in found if _is_message(each)]
 
-    def _submit(self, batch: Sequence[Incoming]) -> None:
+    def _submit(self, batch: Sequence[Read]) -> None:
         """Have a batch decided, but for messages of partitions that wait or went away."""
         waiting = {shelf for shelf, pause in self._pauses.items() if not pause.is_over}
         readable = self._assigned - waiting
-        mine = [each for each in batch if each.place.shelf in readable]
+        mine = [each for each in batch if each.message.place.shelf in readable]
         if mine:
             self._metrics.batch_size.observe(len(mine))
             self._in_flight = mine, self._executor.submit(self._decide, mine)
 
-    def _decide(self, batch: Sequence[Incoming]) -> _Decided:
+    def _decide(self, batch: Sequence[Read]) -> _Decided:
         started_s = time.perf_counter()
         outcomes = self._decider.decide(batch)
         return _Decided(outcomes, time.perf_counter() - started_s)
@@ -168,7 +171,7 @@ class Worker:
         decided = future.result()
         done: dict[Shelf, int] = {}
         again: dict[Shelf, tuple[int, UnavailableError]] = {}
-        for message, error in zip(batch, decided.outcomes, strict=True):
+        for (message, _), error in zip(batch, decided.outcomes, strict=True):
             shelf = message.place.shelf
             if shelf in again or shelf not in self._assigned:
                 continue

@@ -26,6 +26,10 @@ _NETWORKS = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
+_START = re.compile(r"(?<!\d)(?:4|6|[25]\D|2[2-7]|3|5[0-8])", re.ASCII)
+"""How a group of digits begins from which a number of one of these networks may begin: no date
+of this century does."""
+
 _UUID = re.compile(
     r"(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
     r"(?![0-9a-z])",
@@ -153,8 +157,11 @@ def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
     """Begin, end and digits of every card number, from left to right."""
     if _RUN.search(text) is None:  # nor is there one without the UUIDs
         return
-    text = _UUID.sub(_NO_DIGITS, text)
+    if text.count("-") >= 4:
+        text = _UUID.sub(_NO_DIGITS, text)
     for run in _RUN.finditer(text):
+        if run[0].isascii() and _START.search(run[0]) is None:
+            continue
         groups = [
             (run.start() + each.start(1), run.start() + each.end(1), each[1], each[2])
             for each in _GROUP.finditer(run[0])

@@ -1,6 +1,5 @@
 """What every sink owes: each message once or more, in order, whatever dies meanwhile."""
 
-import dataclasses
 import datetime as dt
 import itertools
 import threading
@@ -213,9 +212,7 @@ def test_what_is_encrypted_stays_encrypted(
     protection = field_protection(load_settings(run_dir=tmp_path))
     applicant = {"device_id": "fingerprint-4711", "email_domain": "example.com"}
     event = an_event(fraud_type="account_opening", fields=applicant)
-    record = dataclasses.replace(
-        a_record(protection.hidden(event)), sealed=protection.sealed(event)
-    )
+    record = a_record(protection.hidden(event))._replace(sealed=protection.sealed(event))
     with transaction(url) as cursor:
         insert_decisions(cursor, [record])
     place = MongoPlace(mongod, f"relay_{next(_databases)}")
