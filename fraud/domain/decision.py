@@ -1,6 +1,6 @@
 """Decisions: what was answered, why, and by which versions."""
 
-import secrets
+import uuid
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,7 +114,7 @@ def reply(decision: Decision) -> dict[str, object]:
 
 def new_decision_id(now_us: int) -> str:
     """A UUID whose first 48 bits are the time in ms (version 7, RFC 9562): it sorts by time."""
-    random = secrets.randbits(80)
+    random = uuid.uuid4().int & ((1 << 80) - 1)
     number = (now_us // 1000) << 80 | random
     number = number & ~(0xF << 76) | 0x7 << 76
     digits = f"{number & ~(0x3 << 62) | 0x2 << 62:032x}"
