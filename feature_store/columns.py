@@ -107,8 +107,6 @@ class History:
         kind, _, field = name.partition(" ")
         if kind == LOG:
             return quantised_log(self.amount_minor[rows])
-        if kind == PLACE and not self._has_places:
-            return np.full(len(self.seq[rows]) if isinstance(rows, slice) else len(rows), NONE)
         if kind == PLACE:
             return place_ids(self._number(LATITUDE, rows), self._number(LONGITUDE, rows))
         if kind == VALUE_ID:
@@ -119,7 +117,11 @@ class History:
     def take(self, name: str, rows: Rows, out: Ints) -> None:
         """`own` of some rows -> `out`."""
         kind, _, field = name.partition(" ")
-        if kind in (LOG, PLACE, VALUE_ID):
+        if (kind == PLACE and not self._has_places) or (
+            kind == VALUE_ID and not self.texts[field].values
+        ):
+            out[:] = NONE
+        elif kind in (LOG, PLACE, VALUE_ID):
             out[:] = self.own(name, rows)
         else:
             grouping.take(self._plain(kind, field), rows, out)

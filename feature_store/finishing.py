@@ -125,10 +125,8 @@ def _zscore(count: float, log: float, log_sq: float, own: float, default: float)
 
 
 @_inline
-def _plain(operation: int, a: int, b: int, c: int, d: int, default: float) -> float:
-    """The steps that look at their operands only."""
-    if operation == DIVIDE:
-        return float(a) / float(b) if b > 0 and a != NONE else default
+def _rare(operation: int, a: int, b: int, c: int, d: int, default: float) -> float:
+    """The rarer steps."""
     if operation == AMOUNT_RATIO:
         total = c * max(b, 0)
         return float(total) / float(a) if a > 0 and total != NONE else default
@@ -146,26 +144,24 @@ def _plain(operation: int, a: int, b: int, c: int, d: int, default: float) -> fl
 @_inline
 def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, values: Floats) -> None:
     """One step for `len(values)` events from `begin` on."""
-    operation = step[0]
-    first, second, third, fourth = (
-        columns[step[1]],
-        columns[step[2]],
-        columns[step[3]],
-        columns[step[4]],
-    )
+    operation, end = step[0], begin + len(values)
+    first, second = columns[step[1], begin:end], columns[step[2], begin:end]
+    third, fourth = columns[step[3], begin:end], columns[step[4], begin:end]
     if operation == TAKE:
         for i in range(len(values)):
-            taken = first[begin + i]
-            values[i] = float(taken) if taken != NONE else default
-    elif operation == ZSCORE:
+            values[i] = float(first[i]) if first[i] != NONE else default
+    elif operation == DIVIDE:
         for i in range(len(values)):
-            at = begin + i
-            count, total, squares = float(first[at]), float(second[at]), float(third[at])
-            values[i] = _zscore(count, total, squares, float(columns[log, at]), default)
+            a, b = first[i], second[i]
+            values[i] = float(a) / float(b) if b > 0 and a != NONE else default
+    elif operation == ZSCORE:
+        own = columns[log, begin:end]
+        for i in range(len(values)):
+            count, total, squares = float(first[i]), float(second[i]), float(third[i])
+            values[i] = _zscore(count, total, squares, float(own[i]), default)
     else:
         for i in range(len(values)):
-            at = begin + i
-            values[i] = _plain(operation, first[at], second[at], third[at], fourth[at], default)
+            values[i] = _rare(operation, first[i], second[i], third[i], fourth[i], default)
 
 
 @_inline

@@ -203,6 +203,9 @@ def distinct_sums(
                 lag = max(lag, latest - now)
             latest = max(latest, now)
             for w in range(len(hops)):
+                out[w, place] = 0
+                if length == 0:
+                    continue
                 begin_us = (now - delays[w] - lengths[w]) // hops[w] * hops[w]
                 end_us = ((now - delays[w]) // hops[w] + 1) * hops[w]
                 total, known, k = 0, 0, length - 1
