@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from bentos.connectors.stripe.checking import StripeConnector
 from bentos.fraud_detector.access import AccessTable
 from bentos.fraud_detector.engine import ScoringEngine, clock_us
 from bentos.fraud_detector.guard import Call
@@ -23,6 +24,9 @@ from fraud.security.keyring import Keyring
 from fraud.security.tokens import Principal, TokenVerifier
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
+
+if TYPE_CHECKING:  # Stripe's library is loaded where its connector is on
+    from bentos.connectors.stripe.checking import StripeConnector
 
 AUDITED = frozenset(
     {
@@ -86,6 +90,8 @@ class Runtime:
 
     def start(self) -> None:
         """Load the champions and begin to take requests; call it from the event loop."""
+        if self.settings.stripe_webhook_secret is not None:
+            import_module("bentos.fraud_detector.stripe_events")  # not during the first event
         self.engine.start()
         self.collector.start()
         self.metrics.starts.inc()
