@@ -5,9 +5,12 @@ Fixtures:
     new_ledger: makes another migrated, empty ledger and returns its address.
     ledger_url: a migrated, empty ledger, shared by the tests of a module.
     ledger_pool: connections to it.
+    bento_dir: a store with a Bento of these sources and its machine code, built once per run.
 """
 
+import fcntl
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +24,8 @@ from fraud.ledger import embedded
 from fraud.ledger.engine import connect, ensure_database, sibling
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.schema import migrate
+from fraud.run.bento import build
+from fraud.settings import load_settings
 
 _numbers = itertools.count(1)
 
@@ -75,3 +80,15 @@ def ledger_pool(ledger_url: str) -> Iterator[ConnectionPool]:
     pool = ConnectionPool(ledger_url, size=8)
     yield pool
     pool.close()
+
+
+@pytest.fixture(scope="session")
+def bento_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whoever comes first builds; compiling takes longer than all else at a first start."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+    with (folder / "bentos.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build(load_settings(run_dir=folder / "building", bento_dir=folder / "bentos"))
+    return folder / "bentos"

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from fraud.ledger import embedded
+from fraud.ledger.schema import migrate
 from fraud.settings import Settings, load_settings
+from tests.bentos.fraud_detector.detector import promote
 
 FRAUD = str(Path(sys.executable).with_name("fraud"))
 READY = "Ctrl-C stops everything."
@@ -64,12 +67,13 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def small_world(run_dir: Path) -> dict[str, str]:
-    """The environment of a platform with little history, on free ports."""
+def small_world(run_dir: Path, bento_dir: Path) -> dict[str, str]:
+    """The environment of a platform with little history and a built Bento, on free ports."""
     api, dagster, mlflow = free_ports(3)
     kept = {k: v for k, v in os.environ.items() if k != "DATABASE_URL" and k[:6] != "FRAUD_"}
     return kept | {
         "FRAUD_RUN_DIR": str(run_dir),
+        "FRAUD_BENTO_DIR": str(bento_dir),
         "FRAUD_API_PORT": str(api),
         "FRAUD_DAGSTER_PORT": str(dagster),
         "FRAUD_MLFLOW_PORT": str(mlflow),
@@ -79,6 +83,14 @@ def small_world(run_dir: Path) -> dict[str, str]:
         "FRAUD_WORKERS": "1",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def with_a_model(settings: Settings) -> None:
+    """Promote a model beforehand, so that `fraud run` has nothing to train."""
+    url = embedded.url(settings.run_dir)
+    migrate(url)
+    promote(settings, url, "model-1")
+    embedded.stop(settings.run_dir)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.platform import running, small_world
+from fraud.settings import load_settings
+from tests.journeys.platform import running, small_world, with_a_model
 from tests.servers import temporary_run_dir
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-fraud-type.md"
@@ -114,13 +115,16 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Terminal, list[str]]]:
+def followed(
+    tmp_path_factory: pytest.TempPathFactory, bento_dir: Path
+) -> Iterator[tuple[Terminal, list[str]]]:
     """The page, typed from top to bottom; what each command printed."""
     clone = tmp_path_factory.mktemp("page") / "clone"
     clone.mkdir()
     (clone / ".venv").symlink_to(Path(sys.executable).parent.parent)
     with temporary_run_dir() as run_dir:
-        terminal = Terminal(clone, small_world(run_dir))
+        with_a_model(load_settings(run_dir=run_dir))  # of cards, which this is not about
+        terminal = Terminal(clone, small_world(run_dir, bento_dir))
         prepare, look, ingest, pipeline, score = commands()
         printed = [terminal.type(prepare)]
         [sample] = [each.text for each in blocks() if each.language == "csv"]

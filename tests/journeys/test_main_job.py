@@ -43,8 +43,8 @@ def run_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def environment(run_dir: Path) -> dict[str, str]:
-    return small_world(run_dir)
+def environment(run_dir: Path, bento_dir: Path) -> dict[str, str]:
+    return small_world(run_dir, bento_dir)
 
 
 @pytest.fixture(scope="module")

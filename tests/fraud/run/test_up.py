@@ -15,12 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fraud.ledger import embedded
-from fraud.ledger.schema import migrate
 from fraud.run.programs import addresses
 from fraud.settings import Settings, load_settings
-from tests.bentos.fraud_detector.detector import promote
 from tests.fraud.run.free_ports import free_port
+from tests.journeys.platform import with_a_model
 from tests.keeper import marked
 from tests.servers import temporary_run_dir
 
@@ -30,10 +28,14 @@ DOWN_S = 15
 
 
 @pytest.fixture
-def settings() -> Iterator[Settings]:
+def settings(bento_dir: Path) -> Iterator[Settings]:
     with temporary_run_dir() as run_dir:
         yield load_settings(
-            run_dir=run_dir, api_port=free_port(), dagster_port=free_port(), mlflow_port=free_port()
+            run_dir=run_dir,
+            bento_dir=bento_dir,
+            api_port=free_port(),
+            dagster_port=free_port(),
+            mlflow_port=free_port(),
         )
 
 
@@ -42,18 +44,11 @@ def environment(settings: Settings) -> dict[str, str]:
     return {
         **kept,
         "FRAUD_RUN_DIR": str(settings.run_dir),
+        "FRAUD_BENTO_DIR": str(settings.bento_dir),
         "FRAUD_API_PORT": str(settings.api_port),
         "FRAUD_DAGSTER_PORT": str(settings.dagster_port),
         "FRAUD_MLFLOW_PORT": str(settings.mlflow_port),
     }
-
-
-def with_a_model(settings: Settings) -> None:
-    """Promote a model beforehand, so that nothing has to be trained."""
-    url = embedded.url(settings.run_dir)
-    migrate(url)
-    promote(settings, url, "model-1")
-    embedded.stop(settings.run_dir)
 
 
 def processes_of(settings: Settings) -> list[str]:
