@@ -22,6 +22,7 @@ from fraud.run.kafka.broker import Broker
 from fraud.run.kafka.fetching import classpath
 from tests.conftest import MISSING_SERVER
 from tests.fraud.run.free_ports import free_port
+from tests.turns import taking_turns
 
 _numbers = itertools.count(1)
 
@@ -57,7 +58,8 @@ def make_topic(address: str, name: str, partitions: int = 4, replicas: int = 1) 
 @pytest.fixture(scope="session")
 def kafka_classpath() -> str:
     try:
-        return classpath(Path(sys.prefix) / "kafka")
+        with taking_turns("maven"):
+            return classpath(Path(sys.prefix) / "kafka")
     except SettingsError as error:
         pytest.skip(f"{MISSING_SERVER} Kafka - {error}")
 

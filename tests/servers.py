@@ -8,7 +8,6 @@ Fixtures:
     bento_dir: a store with a Bento of these sources and its machine code, built once per run.
 """
 
-import fcntl
 import itertools
 import os
 import shutil
@@ -26,6 +25,7 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.schema import migrate
 from fraud.run.bento import build
 from fraud.settings import load_settings
+from tests.turns import taking_turns
 
 _numbers = itertools.count(1)
 
@@ -88,7 +88,6 @@ def bento_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # of all processes
-    with (folder / "bentos.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with taking_turns("bento"):
         build(load_settings(run_dir=folder / "building", bento_dir=folder / "bentos"))
     return folder / "bentos"

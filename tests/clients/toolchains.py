@@ -14,6 +14,7 @@ from tests.clients.conftest import client_token, expired_token
 from tests.clients.gateway import Gateway
 from tests.conftest import MISSING_SERVER
 from tests.fraud.run.free_ports import free_port
+from tests.turns import taking_turns
 
 CLIENTS = Path(__file__).resolve().parents[2] / "clients"
 
@@ -30,9 +31,10 @@ def install_node_packages() -> None:
     needed("node", "npm")
     folder = CLIENTS / "node"
     installed, lock = folder / "node_modules" / ".package-lock.json", folder / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        output_of("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
-        installed.touch()
+    with taking_turns("npm"):
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            output_of("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
+            installed.touch()
 
 
 @cache
@@ -42,7 +44,8 @@ def java_class_path() -> str:
     folder = CLIENTS / "java"
     found = folder / "target" / "class-path"
     goals = ("compile", "dependency:build-classpath", f"-Dmdep.outputFile={found}")
-    output_of("mvn", "--batch-mode", "--no-transfer-progress", *goals, folder=folder)
+    with taking_turns("maven"):
+        output_of("mvn", "--batch-mode", "--no-transfer-progress", *goals, folder=folder)
     return f"{folder / 'target' / 'classes'}{os.pathsep}{found.read_text()}"
 
 
