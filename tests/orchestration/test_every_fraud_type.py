@@ -17,7 +17,7 @@ from orchestration.sources.simulated import SIMULATORS
 from tests.bentos.fraud_detector.detector import Detector, running
 from tests.orchestration.mlflow_server import mlflow_server
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 TODAY = dt.date(2026, 3, 10)
 SHOWN_ABOVE_CHANCE = 0.75

@@ -37,7 +37,7 @@ from orchestration.workbench import Workbench
 from tests.orchestration.mlflow_server import mlflow_server
 from tests.orchestration.served_world import serve
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1000)
 
 TODAY = dt.date(2026, 3, 10)
 HISTORY_DAYS = 60
