@@ -1,9 +1,10 @@
 """The offline execution of the feature contract: whole histories, vectorised.
 
 A history is sorted by each entity in turn. Parts of it, small enough for the cache, then go
-through the compiled passes (`kernels.py`), are finished (`finishing.py`) and written to their
-rows of the frame: nothing of the size of the history is made but the frame itself. Parts are
-independent, and all cores work on them.
+through the compiled passes (`kernels.py`, `label_kernels.py`), are finished (`finishing.py`)
+and written to their rows of the frame. Beside the frame itself, nothing of the size of the
+history is made but int32 columns: codes, orders, labels. Parts are independent, and all cores
+work on them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -151,7 +152,8 @@ def build_frame(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFram
     """
     matrix = feature_matrix(fraud_type, events, labels)
     features = pd.DataFrame(matrix, columns=list(fraud_type.feature_names), copy=False)
-    return pd.concat([events[leading_columns(fraud_type)].reset_index(drop=True), features], axis=1)
+    leading = events[leading_columns(fraud_type)].reset_index(drop=True)
+    return pd.concat([leading, features], axis=1, copy=False)
 
 
 def leading_columns(fraud_type: FraudType) -> list[str]:
