@@ -9,6 +9,7 @@ import pandas as pd
 
 from fraud.domain.fraud_type import FraudType
 from fraud.ledger.statement import Cursor
+from orchestration.training.blocked import block_quality, row_weights
 from orchestration.training.metrics import ranking_metrics
 
 SAMPLE_ROWS = 20_000
@@ -34,7 +35,7 @@ ORDER BY hashtext(transaction_id), transaction_id LIMIT %(most)s
 """
 _JUDGED = """
 SELECT d.transaction_id, d.model_version, d.probability, d.action, d.scored_at,
-    t.amount_minor, coalesce(l.is_fraud, false)
+    d.propensity, t.amount_minor, coalesce(l.is_fraud, false)
 FROM decisions AS d JOIN transactions AS t USING (transaction_id)
     LEFT JOIN LATERAL (
         SELECT bool_or(is_fraud) AS is_fraud FROM labels
@@ -118,21 +119,24 @@ def judged_decisions(
     An event without a fraud label counts as genuine once it is as old as its type's maturity.
 
     Returns:
-        `transaction_id, model_version, fraud_probability, action, scored_at, amount_minor,
-        is_fraud`, at most `most` of them, chosen by a hash of their id.
+        `transaction_id, model_version, fraud_probability, action, scored_at, propensity,
+        amount_minor, is_fraud`, at most `most` of them, chosen by a hash of their id.
     """
     until = now - dt.timedelta(microseconds=fraud_type.maturity_us)
     since = until - dt.timedelta(days=LIVE_DAYS)
     asked = {"kind": fraud_type.name, "since": since, "until": until, "most": most}
     cursor.execute(_JUDGED, asked)
     names = ["transaction_id", "model_version", "fraud_probability", "action", "scored_at"]
-    return pd.DataFrame(cursor.fetchall(), columns=[*names, "amount_minor", "is_fraud"])
+    names += ["propensity", "amount_minor", "is_fraud"]
+    return pd.DataFrame(cursor.fetchall(), columns=names).astype({"propensity": np.float64})
 
 
 def live_quality(judged: pd.DataFrame) -> dict[str, float]:
     """How decisions of one model turned out; what cannot be said of them is left out.
 
-    `accuracy`, `precision` and `recall` are of what was not approved, as in training.
+    `accuracy`, `precision` and `recall` are of what was not approved, as in training, and take
+    what nobody reported for genuine. Where some of what would be blocked was let through at
+    random, `weighted_precision` and `block_precision` let it stand for the rest.
     """
     flagged = judged["action"].to_numpy(object) != "approve"
     is_fraud = judged["is_fraud"].to_numpy(bool)
@@ -145,7 +149,31 @@ def live_quality(judged: pd.DataFrame) -> dict[str, float]:
         scores = judged["fraud_probability"].to_numpy(np.float64)
         ranked = ranking_metrics(scores, is_fraud)
         found |= {name: ranked[name] for name in ("roc_auc", "average_precision")}
-    return found
+    return found | _weighted(judged)
+
+
+def _weighted(judged: pd.DataFrame) -> dict[str, float]:
+    """Precision by what was let through; what a rule or a list blocked stays unknown."""
+    propensity, action = (
+        judged["propensity"].to_numpy(np.float64),
+        judged["action"].to_numpy(object),
+    )
+    is_fraud = judged["is_fraud"].to_numpy(bool)
+    would_block = ~np.isnan(propensity)
+    let_through = would_block & (propensity > 0) & (action == "approve")
+    if not let_through.any():
+        return {}
+    blocks = block_quality(propensity[would_block], let_through[would_block], is_fraud[would_block])
+    flagged = would_block | (action == "review")
+    weight = row_weights(propensity, let_through)[flagged]
+    return {
+        "weighted_precision": float(weight @ is_fraud[flagged] / weight.sum()),
+        "block_precision": blocks.precision,
+        "block_precision_low": blocks.low,
+        "block_precision_high": blocks.high,
+        "block_covered": blocks.covered,
+        "let_through": blocks.let_through,
+    }
 
 
 def label_delays(

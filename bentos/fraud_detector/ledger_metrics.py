@@ -59,7 +59,13 @@ _LIVE = {
     "accuracy": ("model_accuracy", "Live accuracy of the model, from matured labels."),
     **{
         name: (f"fraud_live_{name}_ratio", f"Live {name.replace('_', ' ')}, from matured labels.")
-        for name in ("precision", "recall", "roc_auc", "average_precision")
+        for name in (
+            "precision",
+            "weighted_precision",
+            "recall",
+            "roc_auc",
+            "average_precision",
+        )
     },
 }
 

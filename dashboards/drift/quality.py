@@ -43,7 +43,7 @@ def write_data_quality(
 
 
 def write_decision_quality(
-    title: str, judged: pd.DataFrame, threshold: float, folder: Path
+    title: str, judged: pd.DataFrame, threshold: float, note: str, folder: Path
 ) -> Path:
     """Confusion, precision, recall and ROC of matured decisions, as `decision_quality.html`.
 
@@ -52,6 +52,7 @@ def write_decision_quality(
         judged: `is_fraud` (0 or 1) and `fraud_probability` of matured decisions; both kinds
             occur.
         threshold: probability from which a decision was not to approve.
+        note: a sentence for the head of the page; may be empty.
         folder: where the file goes.
     """
     rows = sampled(judged[[TRUTH, SCORE]], JUDGED_ROWS)
@@ -63,6 +64,7 @@ def write_decision_quality(
     report = Report([ClassificationPreset(probas_threshold=threshold)])
     snapshot = report.run(Dataset.from_pandas(rows, data_definition=definition), None)
     about = f"{len(rows):,} of {len(judged):,} matured decisions, flagged from {threshold:g}"
+    about = f"{about}. {note}" if note else about
     page = snapshot.get_html_str(as_iframe=False)
     return _written(page, title, about, folder / "decision_quality.html")
 

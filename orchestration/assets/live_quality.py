@@ -1,6 +1,7 @@
 """Live quality: how the decisions that were served turned out, once their labels matured."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -25,6 +26,32 @@ from orchestration.serving import running_model
 QUALITY_HOLDS = "live_quality_holds"
 LEAST_ACCURACY = 0.8
 """Below it, the alert ModelAccuracyLow fires as well."""
+
+SHOWN = {
+    "accuracy": "accuracy",
+    "precision": "precision, if what nobody reported is genuine",
+    "weighted_precision": "precision by what was let through",
+    "block_precision": "of blocks",
+    "block_precision_low": "from",
+    "block_precision_high": "to",
+    "let_through": "let through",
+    "recall": "recall",
+    "roc_auc": "ROC AUC",
+}
+"""Numbers of a model and what heads their columns."""
+
+
+def weighted_sentence(values: Mapping[str, float]) -> str:
+    """What those let through at random say of the precision; empty where there were none."""
+    if "weighted_precision" not in values:
+        return ""
+    naive = f"{values['precision']:.1%}" if "precision" in values else "unknown"
+    return (
+        f"Precision is {naive} if all that nobody reported is genuine, and "
+        f"{values['weighted_precision']:.1%} by the {values['let_through']:.0f} let through at "
+        f"random; of decisions to block {values['block_precision']:.1%} are right (95 % interval "
+        f"{values['block_precision_low']:.1%} to {values['block_precision_high']:.1%})."
+    )
 
 
 def live_quality_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
@@ -74,16 +101,9 @@ def live_quality_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
             "decisions": len(judged),
             "frauds": int(judged["is_fraud"].sum()),
             "models": table(
-                ["model", "decisions", "accuracy", "precision", "recall", "ROC AUC"],
+                ["model", "decisions", *SHOWN.values()],
                 [
-                    [
-                        name,
-                        count,
-                        *(
-                            values.get(each, "-")
-                            for each in ("accuracy", "precision", "recall", "roc_auc")
-                        ),
-                    ]
+                    [name, count, *(values.get(each, "-") for each in SHOWN)]
                     for name, (count, values) in found.items()
                 ],
             ),
@@ -99,6 +119,7 @@ def live_quality_asset(fraud_type: FraudType) -> dg.AssetsDefinition:
                 f"{fraud_type.title}: decisions of {model.version}, matured",
                 mine.astype({"is_fraud": int}),
                 model.manifest.thresholds.review,
+                weighted_sentence(found[model.version][1]),
                 report_folder(settings, fraud_type, now),
             )
             logged = log_report(

@@ -3,10 +3,16 @@
 import datetime as dt
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from bentos.scoring.expressions import Language
+from fraud.domain.decision import new_decision_id
 from fraud.domain.event import to_us
+from fraud.domain.label import Label
+from fraud.domain.rules import RiskLevel
+from fraud.ledger.decisions import insert_decisions
+from fraud.ledger.labels import upsert_labels
 from fraud.ledger.measurements import (
     DRIFT,
     RETRAINING,
@@ -19,6 +25,7 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.rules import rules_of
 from fraud.types.ach import ACH
 from fraud.types.credit_card import CREDIT_CARD
+from orchestration.assets.live_quality import weighted_sentence
 from orchestration.assets.patterns import draft_segments
 from orchestration.capacity import capacity, daily_decisions, growth_of
 from orchestration.live import (
@@ -29,6 +36,7 @@ from orchestration.live import (
     served_sample,
 )
 from orchestration.patterns import find_segments, with_features
+from tests.fraud.ledger.builders import a_decision, a_record, an_event
 from tests.orchestration.served_world import serve
 from tests.protection import a_protection
 
@@ -66,6 +74,43 @@ def test_what_cannot_be_said_is_left_out(pool: ConnectionPool) -> None:
         judged = judged_decisions(cursor, CREDIT_CARD, NOW)
     genuine = judged[~judged["is_fraud"]]
     assert set(live_quality(genuine)) == {"accuracy", "frauds"}
+
+
+def test_what_was_let_through_speaks_for_what_was_blocked(new_ledger: Callable[[], str]) -> None:
+    at_us = to_us(NOW) - CREDIT_CARD.maturity_us - 86_400_000_000
+    rng = np.random.default_rng(3)
+    is_fraud, drawn = rng.random(2_000) < 0.8, rng.random(2_000) < 0.2
+    records, labels = [], []
+    for place in range(2_000):
+        event = an_event(transaction_id=f"blocked-{place}", event_time_us=at_us)
+        decision = a_decision(
+            event,
+            decision_id=new_decision_id(at_us + place),
+            risk_level=RiskLevel.HIGH,
+            model_version="blocks",
+            scored_at_us=at_us,
+            propensity=0.2,
+            is_let_through=bool(drawn[place]),
+        )
+        records.append(a_record(event, decision))
+        if is_fraud[place] and drawn[place]:  # what was blocked is never reported
+            labels.append(Label(event.transaction_id, True, at_us + 1, "bank"))
+    pool = ConnectionPool(new_ledger(), size=1)
+    with pool.transaction() as cursor:
+        insert_decisions(cursor, records)
+        upsert_labels(cursor, CREDIT_CARD.name, labels, to_us(NOW))
+        found = live_quality(judged_decisions(cursor, CREDIT_CARD, NOW))
+    pool.close()
+    assert found["precision"] == 0.0, "of what was blocked nobody reported anything"
+    # 400 are seen: a standard error of two points
+    assert found["weighted_precision"] == pytest.approx(is_fraud.mean(), abs=0.06)
+    assert found["block_precision"] == found["weighted_precision"]
+    assert found["block_precision_low"] < is_fraud.mean() < found["block_precision_high"]
+    assert found["let_through"] == drawn.sum()
+    shown = weighted_sentence(found)
+    assert "is 0.0% if" in shown
+    assert f"by the {drawn.sum()} let through" in shown
+    assert weighted_sentence({"precision": 1.0}) == ""
 
 
 def test_a_sample_is_drawn_from_the_window_and_is_the_same_each_time(pool: ConnectionPool) -> None:
