@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fraud.domain.aggregates import NONE, Aggregate, OutcomesOf
-from fraud.domain.features import LOG_SCALE, Floats, Inputs, Ints
+from fraud.domain.aggregates import NONE, Aggregate, FraudTime, OutcomesOf
+from fraud.domain.features import LOG_SCALE, Floats, Inputs, Ints, quantised_log
 from fraud.domain.history import OfEntity
+from fraud.domain.windows import DAY_US
 
 Flags = NDArray[np.bool_]
 
@@ -58,6 +59,74 @@ class FraudRunAmount(OfEntity):
         return _per(log, count, count > 0, self.default)
 
 
+_LONG_AGO = 1_000_000
+"""Days since what never happened."""
+_MOST_POWERS = 4
+"""Frauds of a run that are told apart; more say no more."""
+_ODDS_SCALE, _MOST_ODDS = 10_000, 9_999.0
+
+
+@dataclass(frozen=True)
+class AttackOdds(OfEntity):
+    """Odds that an attack on the entity goes on, by Bayes' rule: log(1 + 10,000 x odds).
+
+    While an attack lasts, every event of the entity is fraud; otherwise few are. So it began
+    after the last genuine matured event, and at the latest with the first fraud of the run.
+    Each day in between is as likely as the others, and those of them that are less than an
+    attack's length ago speak for an attack that goes on. Without a run, it may have begun on
+    any day since.
+
+    Attributes:
+        lasts_days: length of an attack.
+        begins_daily: probability that one begins on a given day.
+        stray: share of fraud outside of attacks: the less, the more each fraud says.
+    """
+
+    lasts_days: int = 28
+    begins_daily: float = 2e-4
+    stray: float = 0.01
+
+    @property
+    def name(self) -> str:
+        return f"{self.entity}_attack_odds_{self.lasts_days}d"
+
+    def shown(self, value: float) -> str:
+        odds = np.expm1(value) / _ODDS_SCALE
+        return f"{odds / (1.0 + odds):.2%} likely"
+
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        return (
+            OutcomesOf(self.entity, "fraud_run", "count"),
+            OutcomesOf(self.entity, "fraud_run", "time"),
+            OutcomesOf(self.entity, "genuine", "time"),
+            FraudTime(self.entity, "latest"),
+        )
+
+    def finish(self, inputs: Inputs) -> Floats:
+        count, *moments = (inputs.aggregate(aggregate) for aggregate in self.aggregates())
+        today = inputs.time_us() // DAY_US
+        first, genuine, latest = (_days_since(today, moment) for moment in moments)
+        length, has_run = self.lasts_days, count > 0
+        oldest = np.where(has_run, np.minimum(genuine, latest + length), genuine)
+        beginnings = np.maximum(oldest - first, 0)
+        lasting = np.maximum(np.minimum(oldest, length) - first, 0)
+        unseen = np.minimum(np.where(has_run, latest, genuine), length)
+        weight = self._weights()[np.clip(count, 0, _MOST_POWERS)]
+        odds = (weight * lasting + self.begins_daily * unseen) / (
+            1.0 + weight * (beginnings - lasting)
+        )
+        # Through the table of logarithms, which is the same on every processor.
+        scaled = (np.minimum(odds, _MOST_ODDS) * (100 * _ODDS_SCALE)).astype(np.int64)
+        return np.where(count == NONE, self.default, quantised_log(scaled) / LOG_SCALE)
+
+    def _weights(self) -> Floats:
+        """How much likelier each possible beginning is than no attack, by length of the run."""
+        weights = [self.begins_daily]
+        for _ in range(_MOST_POWERS):
+            weights.append(weights[-1] / self.stray)
+        return np.array(weights)
+
+
 @dataclass(frozen=True)
 class AmountAboveGenuine(OfEntity):
     """The event's log amount less the mean of the entity's last genuine events."""
@@ -97,6 +166,11 @@ class UnmaturedAmountAboveGenuine(OfEntity):
         count, log, recent, largest = (inputs.aggregate(each) for each in self.aggregates())
         usable = (count > 0) & (recent > 0)
         return _per(count * largest - log, count, usable, self.default)
+
+
+def _days_since(today: Ints, moment_us: Ints) -> Ints:
+    """Whole UTC days, at least 0."""
+    return np.where(moment_us == NONE, _LONG_AGO, np.maximum(today - moment_us // DAY_US, 0))
 
 
 def _per(log: Ints, count: Ints, usable: Flags, default: float) -> Floats:

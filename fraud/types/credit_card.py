@@ -33,6 +33,7 @@ from fraud.domain.history import (
 )
 from fraud.domain.outcomes import (
     AmountAboveGenuine,
+    AttackOdds,
     FraudRun,
     FraudRunAmount,
     UnmaturedAmountAboveGenuine,
@@ -174,6 +175,7 @@ CREDIT_CARD = FraudType(
         SecondsSince(entity="merchant", moment="earliest_fraud"),
         FraudRun(entity="merchant"),
         FraudRunAmount(entity="merchant"),
+        AttackOdds(entity="merchant"),
         SecondsSince(entity="merchant", moment="fraud_run"),
         SecondsSince(entity="merchant", moment="genuine"),
         LifetimeCount(entity="user_merchant"),

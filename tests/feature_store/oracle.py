@@ -329,6 +329,25 @@ class Oracle:
         logs = [log_amount(other.amount) for other in self.part(entity, "run")]
         return sum(logs) / (10_000 * len(logs)) if logs else -1.0
 
+    def attack(self, entity: str, days: str) -> float:
+        today, length, daily = self.event.time // DAY, int(days), 2e-4
+        run = [min(o.time // DAY, today) for o in self.part(entity, "run")]
+        genuine = [min(o.time // DAY, today) for o in self.part(entity, "genuine")]
+        frauds = [self.by_id[label.transaction_id].time for label in self.about(entity)]
+        weight, possible = daily, []
+        for _ in run[:4]:
+            weight /= 0.01
+        if run:
+            latest = min(max(frauds) // DAY, today)
+            quiet = min(today - latest, length)
+            last_genuine = genuine[-1] if genuine else latest - length
+            possible = [b for b in range(latest - length + 1, run[0] + 1) if b > last_genuine]
+        else:
+            quiet = min(today - genuine[-1], length) if genuine else length
+        lasting = sum(begun + length > today for begun in possible)
+        odds = (weight * lasting + daily * quiet) / (1.0 + weight * (len(possible) - lasting))
+        return log_amount(int(min(odds, 9_999.0) * 1_000_000)) / 10_000
+
     def above_genuine(self, entity: str, unmatured: str | None) -> float:
         logs = [log_amount(other.amount) for other in self.part(entity, "genuine")]
         young = [log_amount(other.amount) for other in self.part(entity, "unmatured")]
@@ -361,6 +380,7 @@ FEATURES: list[tuple[str, Any]] = [
     (r"<E>_matured_fraud_share_(?P<k>\d+)", Oracle.matured),
     ("<E>_fraud_run", Oracle.run),
     ("<E>_fraud_run_log_amount", Oracle.run_amount),
+    (r"<E>_attack_odds_(?P<days>\d+)d", Oracle.attack),
     ("<E>_(?P<unmatured>unmatured_)?log_amount_above_genuine", Oracle.above_genuine),
     ("(?P<name>[a-z_]+)", Oracle.own),
 ]

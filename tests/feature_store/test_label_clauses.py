@@ -1,5 +1,7 @@
 """Clauses of CONTRACT.md about labels, each on a log small enough to work out by hand."""
 
+import math
+
 from fraud.domain.aggregates import OUTCOME_MEMORY
 from fraud.domain.history import YEAR_S
 from tests.feature_store.agreement import World
@@ -94,6 +96,27 @@ def test_amounts_are_measured_by_the_genuine_outcomes() -> None:
     assert found["user_log_amount_above_genuine"] == (69_088 - mean) / 10_000
     assert found["user_unmatured_log_amount_above_genuine"] == (23_979 - mean) / 10_000
     assert found["merchant_fraud_run_log_amount"] == 6.9088
+
+
+def test_an_attack_begins_with_a_fraud_or_on_a_day_since_the_last_genuine_event() -> None:
+    def shown(odds: float) -> float:
+        return round(math.log1p(int(1_000_000 * odds) / 100), 4)
+
+    world = World().event("2026-03-30T12:00:00").event("2026-04-03T12:00:00")
+    found = world.event("2026-04-15T14:00:00").last()
+    assert found["merchant_attack_odds_28d"] == shown(2e-4 * 12), "on a day since 3 April"
+    world = World().event("2026-03-30T12:00:00").event("2026-04-03T12:00:00")
+    world.label("T1", "2026-04-14T12:00:00")
+    found = world.event("2026-04-15T14:00:00").last()
+    odds = 2e-4 / 0.01 * 4 + 2e-4 * 12
+    assert found["merchant_attack_odds_28d"] == shown(odds), "from 31 March to 3 April"
+    found = world.event("2026-04-29T14:00:00").last()
+    assert found["merchant_attack_odds_28d"] == shown(2e-4 * 14), "that of 15 April was genuine"
+    world = World().event("2026-03-30T12:00:00").event("2026-04-03T12:00:00")
+    world.label("T1", "2026-04-14T12:00:00")
+    found = world.event("2026-04-29T14:00:00").last()
+    odds = (2e-4 / 0.01 * 2 + 2e-4 * 26) / (1 + 2e-4 / 0.01 * 2)
+    assert found["merchant_attack_odds_28d"] == shown(odds), "not if on 31 March or 1 April"
 
 
 def test_without_outcomes_nothing_is_measured() -> None:
