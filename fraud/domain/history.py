@@ -143,6 +143,37 @@ class AmountRatio(OfWindow):
 
 
 @dataclass(frozen=True)
+class AmountMeanRatio(OfWindow):
+    """Mean of the entity's amounts in the window, divided by that of a baseline."""
+
+    default: float = 1.0
+    baseline: Window = Window("30d")
+
+    @property
+    def description(self) -> str:
+        until = f" up to {self.baseline.delay} ago" if self.baseline.delay else ""
+        return super().description.replace(
+            "that of a baseline", f"that of {self.baseline.length}{until}"
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{self.entity}_amount_mean_ratio_{self.window.name}_{self.baseline.name}"
+
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        windows = (self.window, self.baseline)
+        columns: tuple[TileColumn, ...] = ("amount", "count")
+        return tuple(TileSum(self.entity, each, column) for each in windows for column in columns)
+
+    def finish(self, inputs: Inputs) -> Floats:
+        total, count, usual_total, usual_count = map(inputs.aggregate, self.aggregates())
+        mean, usual = _divide(total, count, 0.0), _divide(usual_total, usual_count, 0.0)
+        out = np.full(len(count), self.default)
+        np.divide(mean, usual, out=out, where=(count > 0) & (usual > 0.0))
+        return out
+
+
+@dataclass(frozen=True)
 class AmountZScore(OfWindow):
     """Standard score of the event's log amount among those of the entity in the window."""
 

@@ -117,7 +117,8 @@ class AttackOdds(OfEntity):
         )
         # Through the table of logarithms, which is the same on every processor.
         scaled = (np.minimum(odds, _MOST_ODDS) * (100 * _ODDS_SCALE)).astype(np.int64)
-        return np.where(count == NONE, self.default, quantised_log(scaled) / LOG_SCALE)
+        is_known = has_run | (moments[1] != NONE)
+        return np.where(is_known, quantised_log(scaled) / LOG_SCALE, self.default)
 
     def _weights(self) -> Floats:
         """How much likelier each possible beginning is than no attack, by length of the run."""

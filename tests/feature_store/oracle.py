@@ -8,7 +8,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -178,11 +178,8 @@ class Oracle:
                 groups = match.groupdict()
                 entity = groups.get("entity")
                 if entity is not None and not self.has(entity):
-                    return (
-                        1.0
-                        if "ratio" in name and "amount" in name
-                        else (YEAR if "seconds" in name else 0.0)
-                    )
+                    is_one = "ratio" in name and "amount" in name
+                    return 1.0 if is_one else YEAR if "seconds" in name else 0.0
                 return float(answer(self, **groups))
         raise AssertionError(f"the oracle does not know {name}")
 
@@ -225,6 +222,11 @@ class Oracle:
     def amount_mean(self, entity: str, length: str) -> float:
         found = self.window(entity, length)
         return sum(other.amount for other in found) / len(found) if found else 0.0
+
+    def amount_mean_ratio(self, entity: str, length: str, usual: str, ago: str | None) -> float:
+        recent, before = self.window(entity, length), self.window(entity, usual, ago or "0d")
+        mean, other = ((sum(o.amount for o in w), len(w)) for w in (recent, before))
+        return (mean[0] / mean[1]) / (other[0] / other[1]) if recent and other[0] else 1.0
 
     def amount_ratio(self, entity: str, length: str, delay: str | None) -> float:
         found = self.window(entity, length, delay or "0d")
@@ -297,9 +299,6 @@ class Oracle:
             return -1.0
         return min(moved * 3_600_000 / max(self.event.time - last.time, 60 * SECOND), 10_000.0)
 
-    def fraud_labels(self, entity: str, length: str) -> float:
-        return self.labels_in(entity, length)
-
     def label_risk(self, entity: str, length: str) -> float:
         events = len(self.window(entity, length, f"{self.facts.maturity // DAY}d"))
         return self.labels_in(entity, length) / events if events else 0.0
@@ -316,11 +315,8 @@ class Oracle:
         ripe = [o for o in recent if o.time <= self.event.time - self.facts.maturity]
         genuine = [o for o in ripe if o.transaction_id not in known]
         after = max((o.seq for o in genuine), default=-1)
-        return {
-            "genuine": genuine,
-            "run": [o for o in ripe if o.seq > after],
-            "unmatured": [o for o in recent if o.time > self.event.time - self.facts.maturity],
-        }[part]
+        run, young = [o for o in ripe if o.seq > after], [o for o in recent if o not in ripe]
+        return {"genuine": genuine, "run": run, "unmatured": young}[part]
 
     def run(self, entity: str) -> float:
         return len(self.part(entity, "run"))
@@ -333,17 +329,17 @@ class Oracle:
         today, length, daily = self.event.time // DAY, int(days), 2e-4
         run = [min(o.time // DAY, today) for o in self.part(entity, "run")]
         genuine = [min(o.time // DAY, today) for o in self.part(entity, "genuine")]
-        frauds = [self.by_id[label.transaction_id].time for label in self.about(entity)]
-        weight, possible = daily, []
-        for _ in run[:4]:
-            weight /= 0.01
+        weight, possible = reduce(lambda w, _: w / 0.01, run[:4], daily), []
         if run:
+            frauds = [self.by_id[label.transaction_id].time for label in self.about(entity)]
             latest = min(max(frauds) // DAY, today)
             quiet = min(today - latest, length)
             last_genuine = genuine[-1] if genuine else latest - length
             possible = [b for b in range(latest - length + 1, run[0] + 1) if b > last_genuine]
+        elif genuine:
+            quiet = min(today - genuine[-1], length)
         else:
-            quiet = min(today - genuine[-1], length) if genuine else length
+            return 0.0
         lasting = sum(begun + length > today for begun in possible)
         odds = (weight * lasting + daily * quiet) / (1.0 + weight * (len(possible) - lasting))
         return log_amount(int(min(odds, 9_999.0) * 1_000_000)) / 10_000
@@ -366,6 +362,7 @@ FEATURES: list[tuple[str, Any]] = [
     ("<E>_count_<W>", Oracle.count),
     ("<E>_amount_sum_<W>", Oracle.amount_sum),
     ("<E>_amount_mean_<W>", Oracle.amount_mean),
+    (r"<E>_amount_mean_ratio_<W>_(?P<usual>\d+d)(?:_ago_(?P<ago>\d+d))?", Oracle.amount_mean_ratio),
     ("<E>_amount_ratio_<W><D>", Oracle.amount_ratio),
     ("<E>_amount_zscore_<W><D>", Oracle.amount_zscore),
     (r"<E>_count_ratio_(?P<short>\d+[hd])_(?P<long>\d+[hd])", Oracle.count_ratio),
@@ -375,7 +372,7 @@ FEATURES: list[tuple[str, Any]] = [
     ("<E>_seconds_since_(?P<moment>last|first|(latest|earliest)_fraud|<M>)", Oracle.since),
     ("<E>_km_since_last", Oracle.moved_km),
     ("<E>_kmh_since_last", Oracle.speed_kmh),
-    ("<E>_fraud_labels_<W>", Oracle.fraud_labels),
+    ("<E>_fraud_labels_<W>", Oracle.labels_in),
     ("<E>_label_risk_<W>", Oracle.label_risk),
     (r"<E>_matured_fraud_share_(?P<k>\d+)", Oracle.matured),
     ("<E>_fraud_run", Oracle.run),

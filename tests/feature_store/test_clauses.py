@@ -211,6 +211,14 @@ def test_a_ratio_is_one_division_of_rounded_integers() -> None:
     assert found["user_amount_mean_1d"] == 5_000_000_000.0
 
 
+def test_a_ratio_of_means_compares_the_week_with_the_baseline() -> None:
+    name = "user_amount_mean_ratio_7d_60d_ago_14d"
+    world = World().event("2026-03-10T12:00:00", amount=100).event(NOON, amount=300)
+    assert world.last()[name] == 1, "nothing within a week"
+    found = world.event(NOON, amount=400).event(NOON, amount=1).last()
+    assert found[name] == (700 / 2) / (100 / 1)
+
+
 def test_a_standard_score_needs_two_amounts_that_differ_and_stops_at_ten() -> None:
     world = World().event(NOON, amount=1_000).event(NOON, amount=9_999_999_999)
     world.event(NOON, amount=1_000).event(NOON, amount=1_001).event(NOON, amount=1_001)
