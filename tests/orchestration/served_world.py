@@ -1,6 +1,5 @@
 """Decisions that were served, with features, and labels that matured since."""
 
-import dataclasses
 import datetime as dt
 
 import numpy as np
@@ -67,8 +66,7 @@ def serve(
         )
         record = a_record(event, decision)
         records.append(
-            dataclasses.replace(
-                record,
+            record._replace(
                 seq=at_us,
                 observed_at_us=at_us,
                 feature_values=features[place].astype("<f8").tobytes(),
