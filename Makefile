@@ -113,7 +113,7 @@ bench-features: setup ## time the features against pandas; DATA= transactions, O
 bench-materialize: setup ## time history into online state; DATA= transactions, OUT= a file
 	@$(BIN)/python -m benchmarks.materialize
 
-bench-serving: setup ## time the service under load; N= requests, SEED=, OUT= a file
+bench-serving: setup ## time the service under load; N= requests, ROWS= in the ledger, SEED=, OUT= a file
 	@$(BIN)/python -m benchmarks.serving
 
 bench-quality: setup ## score the four-fold protocol; DATA= transactions, OUT= scores, one JSON line last

@@ -1,12 +1,14 @@
 """Our service under load, beside what its stack could do at most and what tutorials do.
 
-    make bench-serving [N=requests] [SEED=7] [OUT=figures.json]
+    make bench-serving [N=requests] [ROWS=0] [SEED=7] [OUT=figures.json]
 
 Three services run on this machine at once, with as many workers each: *ours*, with tokens,
 features, a trained model and the ledger's commit (fsync on); *echo*, BentoML with our request
 schema and nothing behind it; *tutorial*, FastAPI and XGBoost on a one-row DataFrame. They are
 loaded in turn, a few seconds each, round after round, so that whatever else the machine does
-meets all three. Only the ratios between them are worth comparing across machines.
+meets all three. Only the ratios between them are worth comparing across machines. With ROWS,
+the ledger is then filled with so many transactions and decisions, and ours and echo are loaded
+once more: `growth` says how ours did against echo then, as a share of how it did before.
 """
 
 import os
@@ -26,17 +28,21 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from benchmarks import serving_servers as servers
 from benchmarks.report import Out, benchmark, publish
 from benchmarks.serving_bench import BATCH_SIZE, Bench, Extent, measure
+from benchmarks.serving_growth import grow
 from benchmarks.serving_load import OWN_CLIENT, closed_loop_tool
 from benchmarks.serving_servers import Server
-from benchmarks.serving_verdict import ratios, verdicts
+from benchmarks.serving_verdict import compared, ratios, verdicts
 from benchmarks.serving_world import World
 from fraud.domain.errors import FraudError
 from fraud.ledger import embedded
+from fraud.ledger.embedded import ledger_url
 from fraud.run.smoke import development_token
 from fraud.settings import Settings, load_settings
 
 
-def run(requests: int, seed: int, console: Console, extent: Extent | None = None) -> dict[str, Any]:
+def run(
+    requests: int, seed: int, console: Console, extent: Extent | None = None, rows: int = 0
+) -> dict[str, Any]:
     """Build the world, serve it three times, load all three; the report."""
     started = time.perf_counter()
     extent = extent or Extent(requests)
@@ -59,6 +65,11 @@ def run(requests: int, seed: int, console: Console, extent: Extent | None = None
             check(server, next(world.requests()))
         report = measure(bench, loaded, extent, progress)
         decided, degraded = world.decisions()
+        growth = {}
+        if rows:
+            for count in grow(ledger_url(settings), rows):
+                progress.log(f"{count:,} transactions in the ledger")
+            growth = {"growth": compared(report, bench.again(loaded[:2]), rows)}
         return {
             "benchmark": "serving",
             "cpus": os.cpu_count(),
@@ -66,6 +77,7 @@ def run(requests: int, seed: int, console: Console, extent: Extent | None = None
             "load_tool": {"closed": closed_loop_tool(), "open": OWN_CLIENT},
             **report,
             **ratios(report),
+            **growth,
             "batch_tx_s": round(report["ours"]["batch"]["req_s"] * BATCH_SIZE),
             "rss_largest_worker_mb": loaded[0].largest_worker_mb(),
             "errors": sum(each["errors"] for kinds in report.values() for each in kinds.values()),
@@ -110,12 +122,15 @@ def temporary_settings() -> Iterator[Settings]:
 
 def main(
     n: Annotated[int, typer.Option(envvar="N", min=500, help="Most requests of a slice.")] = 8000,
+    rows: Annotated[
+        int, typer.Option(envvar="ROWS", min=0, help="Transactions to fill the ledger with.")
+    ] = 0,
     seed: Annotated[int, typer.Option(envvar="SEED", help="Of the simulated world.")] = 7,
     out: Out = None,
 ) -> None:
     """Load three services in turn; one JSON line comes last."""
     with benchmark("bench-serving") as console:
-        report = run(n, seed, console)
+        report = run(n, seed, console, rows=rows)
     publish({**report, "goals": verdicts(report)}, out)
 
 

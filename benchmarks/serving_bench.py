@@ -67,6 +67,15 @@ class Bench:
         self._unsent = bodies[sent:]
         return found
 
+    def again(self, loaded: Sequence[Server]) -> dict[str, dict[str, Any]]:
+        """The figures at `CAPACITY_AT` connections once more, by service."""
+        runs: dict[str, list[Figures]] = {server.name: [] for server in loaded}
+        for server in loaded:
+            self.slice(server, 16)
+        for _, server in itertools.product(range(self._extent.rounds), loaded):
+            runs[server.name].append(self.slice(server, CAPACITY_AT))
+        return {name: figures(slices) for name, slices in runs.items()}
+
     def _take(self, count: int) -> list[str]:
         return [*self._unsent, *itertools.islice(self._stream, max(0, count - len(self._unsent)))]
 

@@ -1,7 +1,7 @@
 """The pieces of the serving benchmark: what it counts, and what it compares with."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +9,17 @@ import pytest
 import xgboost as xgb
 
 from benchmarks import serving_load, serving_servers
+from benchmarks.serving_growth import grow
 from benchmarks.serving_load import OWN_CLIENT, figures, load, write_bodies
 from benchmarks.serving_plan import Figures, Plan
 from benchmarks.serving_servers import Server, family
 from benchmarks.serving_tutorial import MODEL_FILE, row_of
-from benchmarks.serving_verdict import ratios, verdicts
+from benchmarks.serving_verdict import compared, ratios, verdicts
+from fraud.ledger.decisions import insert_decisions
+from fraud.ledger.pool import transaction
 from fraud.settings import Settings, load_settings
 from fraud.types.credit_card import CreditCardTransaction
+from tests.fraud.ledger.builders import a_record
 from tests.servers import temporary_run_dir
 
 BODY = (
@@ -94,3 +98,32 @@ def test_the_verdict_names_what_is_missed() -> None:
         "batches of 500 >= 4,000 tx/s"
     ]
     json.dumps(goals)
+
+
+def test_a_ledger_is_filled_with_rows_that_are_whole(new_ledger: Callable[[], str]) -> None:
+    url = new_ledger()
+    with transaction(url) as cursor:
+        insert_decisions(cursor, [a_record() for _ in range(3)])
+    assert list(grow(url, 10)) == [6, 9, 12]
+    with transaction(url) as cursor:
+        cursor.execute(
+            """
+            SELECT count(*), count(DISTINCT seq), count(DISTINCT decision_id),
+                count(DISTINCT fields)
+            FROM transactions JOIN decisions USING (transaction_id, fraud_type)
+            """
+        )
+        assert cursor.fetchall() == [(12, 12, 12, 1)]
+
+
+def test_growth_is_held_against_echo() -> None:
+    before = {
+        "ours": {"c64": {"req_s": 1000.0, "p99_ms": 50.0}},
+        "echo": {"c64": {"req_s": 2000.0, "p99_ms": 20.0}},
+    }
+    after = {
+        "ours": {"req_s": 450.0, "p99_ms": 110.0},
+        "echo": {"req_s": 1000.0, "p99_ms": 40.0},
+    }
+    found = compared(before, after, 10)
+    assert found == {"rows": 10, "req_s": 450.0, "req_s_share": 0.9, "p99_share": 1.1}
