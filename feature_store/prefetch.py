@@ -3,7 +3,7 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -26,5 +26,9 @@ def _prefetch(_context: Any, table: Any, _row: Any, _column: Any) -> Any:
     return types.void(table, types.intp, types.intp), generate
 
 
-prefetch: Any = intrinsic(_prefetch)
+def _not_compiled(table: Any, row: int, column: int) -> None:
+    """Stands in where numba is told not to compile."""
+
+
+prefetch: Any = _not_compiled if vars(config)["DISABLE_JIT"] else intrinsic(_prefetch)
 """In compiled code: begin to fetch the cache line of `table[row, column]`."""
