@@ -4,11 +4,13 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
+import yaml
 
 from fraud.run.readiness import answers
 from tests.fraud.run.free_ports import free_port
@@ -17,22 +19,44 @@ START_LIMIT_S = 60
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, service: str, token: str, relay: str) -> Iterator[str]:
-    """The address of a server that scrapes a service and a relay every second."""
+def prometheus(
+    folder: Path,
+    service: str,
+    token: str,
+    others: Mapping[str, str] = MappingProxyType({}),
+    rules: Path | None = None,
+) -> Iterator[str]:
+    """The address of a server that scrapes a service every second.
+
+    Args:
+        folder: for its files.
+        service: host and port of the service.
+        token: for its metrics.
+        others: hosts and ports of what needs no token: relay, stream.
+        rules: alerting rules, evaluated as often.
+    """
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs server: prometheus")
     port = free_port()
     (folder / "token").write_text(token)
-    (folder / "prometheus.yml").write_text(
-        "global: {scrape_interval: 1s}\n"
-        "scrape_configs:\n"
-        "  - job_name: fraud_detector\n"
-        "    authorization: {credentials_file: token}\n"
-        f"    static_configs: [{{targets: ['{service}']}}]\n"
-        "  - job_name: fraud_relay\n"
-        f"    static_configs: [{{targets: ['{relay}']}}]\n"
-    )
+    jobs = [
+        {
+            "job_name": "fraud_detector",
+            "authorization": {"credentials_file": "token"},
+            "static_configs": [{"targets": [service]}],
+        }
+    ]
+    jobs += [
+        {"job_name": f"fraud_{name}", "static_configs": [{"targets": [target]}]}
+        for name, target in others.items()
+    ]
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)] if rules else [],
+        "scrape_configs": jobs,
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     command = [
         *(program, f"--config.file={folder}/prometheus.yml"),
         *(f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}"),

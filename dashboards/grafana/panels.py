@@ -1,7 +1,7 @@
 """What the dashboards show: a title, the queries and a unit for every panel.
 
-Queries read what `bentos/fraud_detector/metrics.py`, `ledger_metrics.py` and
-`bentos/stream/relay_metrics.py` tell. `$type` is the
+Queries read what `bentos/fraud_detector/metrics.py`, `ledger_metrics.py`,
+`bentos/stream/relay_metrics.py` and `stream_metrics.py` tell. `$type` is the
 fraud type chosen at the top of a board. Where several services run, gauges that each of them
 reads from the ledger are the same everywhere: `max` takes one.
 """
@@ -98,6 +98,8 @@ _DETECTED, _PREDICTED = (
 )
 _BATCHES = f"rate(fraud_batch_size_requests_count{WINDOW})"
 _BATCHED = f"rate(fraud_batch_size_requests_sum{WINDOW})"
+_READ = f"rate(fraud_stream_batch_size_messages_count{WINDOW})"
+_MESSAGES = f"rate(fraud_stream_batch_size_messages_sum{WINDOW})"
 _TAKEN = "fraud_measurement_timestamp_seconds"
 
 SERVICE = Board(
@@ -278,6 +280,38 @@ STREAMS = Board(
             ),
             Panel("Messages behind", _by("max", "sink", "fraud_relay_lag_messages")),
             Panel("Batches sent again", _by("sum", "sink", "fraud_relay_retries_total")),
+        ],
+        "Transactions from Kafka": [
+            Panel("Messages waiting", _by("sum", "topic", "fraud_stream_lag_messages")),
+            Panel(
+                "Messages done with per second",
+                _rate("outcome", "fraud_stream_messages_total", ""),
+                "cps",
+                about="decided; repeated, as it was known before; or dead.",
+            ),
+            Panel(
+                "Age of a message when it is decided",
+                _quantiles("fraud_stream_age_seconds", "topic"),
+                "s",
+                about="From the time Kafka has for it to its decision's commit.",
+            ),
+            Panel(
+                "Messages per batch",
+                (
+                    (f"sum({_MESSAGES}) / sum({_READ})", "mean"),
+                    ("max(fraud_stream_batch_limit_messages)", "limit"),
+                ),
+            ),
+            Panel(
+                "Partitions",
+                (
+                    ("sum(fraud_stream_assigned_partitions)", "assigned"),
+                    ("sum(fraud_stream_paused_partitions)", "paused"),
+                ),
+                about="Paused: they wait for the ledger, or for the dead letter queue.",
+            ),
+            Panel("Rebalances", _by("sum", "event", "fraud_stream_rebalances_total")),
+            Panel("Dead letters", _by("sum", "reason", "fraud_stream_dead_letters_total")),
         ],
         "Ledger": [
             Panel("Ledger reached", _one("min(fraud_ledger_up)", "up"), kind="number"),

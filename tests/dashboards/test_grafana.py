@@ -22,6 +22,7 @@ from fraud.domain.event import to_us
 from fraud.ledger import measurements
 from fraud.ledger.measurements import Measurement, record_measurements
 from fraud.ledger.pool import ConnectionPool
+from fraud.run.kafka.broker import Broker
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.assets.platform import audit_check
 from orchestration.definitions import resources
@@ -35,6 +36,8 @@ from orchestration.live import (
 from tests.bentos.fraud_detector.detector import Detector, a_token, a_transaction, running
 from tests.bentos.stream.builders import relaying
 from tests.bentos.stream.places import WebhookPlace
+from tests.bentos.stream.streams import Stream, settings_for
+from tests.kafka import make_topic
 from tests.orchestration.served_world import serve
 from tests.prometheus_server import ask, prometheus
 from tests.servers import temporary_run_dir
@@ -84,13 +87,33 @@ def relay(service: Detector, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
+def stream(service: Detector, kafka: Broker) -> Stream:
+    topic, dlq = "watched", "watched.dlq"
+    for name in (topic, dlq):
+        make_topic(kafka.address, name, partitions=2)
+    settings = settings_for(service.settings.run_dir, service.ledger, kafka.address, topic)
+    return Stream(settings, topic, dlq)
+
+
+@pytest.fixture(scope="module")
+def worker(stream: Stream) -> Iterator[str]:
+    """Where a stream worker shows its metrics, as `fraud stream` does."""
+    with stream.worker() as registry:
+        server, thread = start_http_server(0, "127.0.0.1", registry)
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
 def watched(
-    service: Detector, relay: str, tmp_path_factory: pytest.TempPathFactory
+    service: Detector, relay: str, worker: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A Prometheus that watches the service and the relay."""
+    """A Prometheus that watches the service, the relay and the stream worker."""
     token = a_token(service.settings, ["metrics"], subject="prometheus", lifetime_s=3600)
-    target = service.url.removeprefix("http://")
-    with prometheus(tmp_path_factory.mktemp("prometheus"), target, token, relay) as url:
+    target, folder = service.url.removeprefix("http://"), tmp_path_factory.mktemp("prometheus")
+    with prometheus(folder, target, token, {"relay": relay, "stream": worker}) as url:
         yield url
 
 
@@ -135,16 +158,16 @@ def measure(service: Detector, folder: Path) -> None:
 
 
 def test_every_panel_has_data_while_the_service_works(
-    service: Detector, watched: str, tmp_path: Path
+    service: Detector, stream: Stream, watched: str, tmp_path: Path
 ) -> None:
     measure(service, tmp_path)
     queries = {
-        f"{board.title}: {panel.title}": query.replace("$__rate_interval", "1m").replace(
+        f"{board.title}: {panel.title}: {legend}": query.replace("$__rate_interval", "1m").replace(
             "$type", ".*"
         )
         for board in BOARDS
         for panel in board.panels
-        for query, _ in panel.queries
+        for query, legend in panel.queries
     }
     deadline = time.monotonic() + 120
     empty = dict(queries)
@@ -154,6 +177,7 @@ def test_every_panel_has_data_while_the_service_works(
             body = a_transaction()
             assert service.predict(body).status_code == 200
             service.predict(body)  # a repetition
+        stream.send([a_transaction(), b"{"])  # one is decided, one goes to the dead letters
         service.predict_raw(b"{")
         service.client.post("/predict", json=body, headers={"authorization": "Bearer x"})
         empty = {
