@@ -179,10 +179,14 @@ def untimely(sample: Sample, labels: pd.DataFrame, maturity_us: int) -> int:
         labels: all labels, also those reported later.
         maturity_us: age at which an event without a fraud label counts as genuine.
     """
-    first = labels.groupby(["transaction_id", "is_fraud"])["reported_at"].min().unstack()
-    first = first.reindex(index=sample.transaction_id, columns=[False, True])
     as_of = pd.Timestamp(sample.known_as_of)
-    reported, cleared = ((first[verdict] <= as_of).to_numpy() for verdict in (True, False))
+
+    def told(verdict: bool) -> NDArray[np.bool_]:
+        given = labels[labels["is_fraud"] == verdict]
+        first = given.groupby("transaction_id")["reported_at"].min()
+        return (first.reindex(sample.transaction_id) <= as_of).to_numpy(bool)
+
+    reported, cleared = told(True), told(False)
     is_ripe = sample.time_us + maturity_us <= to_us(sample.known_as_of)
     known = np.where(sample.is_fraud, reported, ~reported & (is_ripe | cleared))
     return int((~known).sum())

@@ -113,3 +113,13 @@ def test_a_training_sample_that_knows_too_much_is_found_out() -> None:
     early = dataclasses.replace(train, known_as_of=train.end)
     unripe = train.time_us + kind.maturity_us > to_us(train.end)
     assert untimely(early, labels, kind.maturity_us) >= int((unripe & ~train.is_fraud).sum()) > 0
+
+
+def test_where_only_frauds_are_ever_reported_the_sample_is_checked_as_well() -> None:
+    kind = fraud_type("credit_card")
+    log, labels = a_history(kind)
+    frauds = labels[labels["is_fraud"]]
+    train = split_of(kind, log, frauds).train
+    assert untimely(train, frauds, kind.maturity_us) == 0
+    told = dataclasses.replace(train, is_fraud=~train.is_fraud)
+    assert untimely(told, frauds, kind.maturity_us) == len(train)
