@@ -57,7 +57,8 @@ def precision_recall_plot(
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall: share of fraud found")
     axes.set_ylabel("precision: share of alerts that are fraud")
     _percent(axes)
-    axes.legend(frameon=False, loc="center left")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="center left")
     return _png(figure)
 
 
