@@ -26,6 +26,9 @@ MOST_LOST = 0.15
 LEAST_JUDGED = 1_000
 """Matured decisions without which live quality says nothing."""
 
+LEAST_FRAUDS = 50
+"""Matured frauds without which recall says nothing: of 50, its standard error is 7 points."""
+
 FIRST_WAIT = dt.timedelta(days=1)
 LONGEST_WAIT = dt.timedelta(days=32)
 """After a request the next one waits; twice as long each time, until a new champion serves."""
@@ -127,6 +130,8 @@ def _of_quality(each: Measurement, promised: Mapping[str, float]) -> list[str]:
     if each.values["accuracy"] < LEAST_ACCURACY:
         found.append(f"Live accuracy is {each.values['accuracy']:.1%}.")
     recall, expected = each.values.get("recall"), promised.get("recall_alert")
+    if each.values.get("frauds", LEAST_FRAUDS) < LEAST_FRAUDS:
+        return found
     if recall is not None and expected is not None and recall < expected - MOST_LOST:
         found.append(f"Live recall is {recall:.1%}; the test promised {expected:.1%}.")
     return found

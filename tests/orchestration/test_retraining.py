@@ -59,7 +59,7 @@ def reasons(*found: Measurement) -> tuple[str, ...]:
         drift(0.31),
         drift(0.0, score=0.2),
         quality(accuracy=0.79),
-        quality(recall=0.54),
+        quality(recall=0.54, frauds=50),
     ],
 )
 def test_drift_and_decay_are_reasons(found: Measurement) -> None:
@@ -74,6 +74,7 @@ def test_drift_and_decay_are_reasons(found: Measurement) -> None:
         drift(0.9, version="model-0"),  # about another model
         drift(0.9, at=PROMOTED - HOUR),  # from before it served
         quality(recall=0.56),
+        quality(recall=0.3, frauds=49),  # chance alone may do that
         quality(decisions=999, accuracy=0.1),  # too few to tell
     ],
 )
