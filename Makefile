@@ -18,7 +18,7 @@ LOCK_FROM = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --ge
 	--no-emit-index-url --custom-compile-command "make lock"
 LOCK = $(LOCK_FROM) pyproject.toml
 
-.PHONY: help setup run token test check parity chaos chaos-stream bench-stream kafka clients lock bench-features bench-materialize bench-serving bench-quality bench-drift boards clean
+.PHONY: help setup run token test check parity chaos chaos-stream loop-picture bench-stream kafka clients lock bench-features bench-materialize bench-serving bench-quality bench-drift boards clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-15s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,10 @@ check: setup ## lint, format, types, import rules, docs, alerts and layout, in u
 
 parity: setup ## stream, rebuild offline, compare bit by bit; N= events, SEED=, OUT= a file
 	@$(BIN)/python -m benchmarks.parity
+
+loop-picture: setup ## run the closed loop's journey and draw docs/closed-loop.svg from it
+	@FRAUD_LOOP_RECORD=.run/loop $(BIN)/pytest -q tests/journeys/test_closed_loop.py
+	@PYTHONPATH=. $(BIN)/python -m tests.journeys.closed_loop_picture .run/loop docs/closed-loop.svg
 
 lock: setup ## resolve requirements/*.lock again from pyproject.toml; UPGRADE=--upgrade for newest
 	$(LOCK) $(UPGRADE) --all-extras --output-file requirements/dev.lock

@@ -107,6 +107,19 @@ def test_a_champion_that_strayed_is_no_yardstick(limits: LiveLimits) -> None:
     assert "its own test days (the champion strayed" in shift.sentence
 
 
+def test_a_few_scores_do_not_make_a_champion_stray(limits: LiveLimits) -> None:
+    """Forty scores of the same population lie further apart than a thousand."""
+    rng = np.random.default_rng(5)
+    limits = limits.model_copy(update={"least_decisions": 40})
+    promised = Side(rng.beta(0.5, 8, 5_000), np.full(5_000, UNKNOWN, np.int8), Terms(0.5))
+    for count in (40, 1_000):
+        for _ in range(20):
+            side = Side(rng.beta(0.5, 8, count), np.full(count, UNKNOWN, np.int8), Terms(0.5))
+            mended = promising(dataclasses.replace(side, scores=np.sqrt(side.scores)), side)
+            evidence = an_evidence(model=mended, champion=promising(side, promised))
+            assert "score_shift" in failed(evidence, limits)
+
+
 def test_a_profile_survives_the_manifest() -> None:
     profile = a_side().profile
     assert ScoreProfile.read(profile.plain()) == profile
