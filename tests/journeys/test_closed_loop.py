@@ -12,6 +12,7 @@ import datetime as dt
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import pandas as pd
@@ -113,9 +114,11 @@ def dagster(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
         home = tmp_path_factory.mktemp("dagster")
         (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         patch.setenv("DAGSTER_HOME", str(home))
-        for name in CANDIDATES.keys() - COMPARED:
-            patch.delitem(CANDIDATES, name)
-        with dg.DagsterInstance.get() as instance:
+        compared = {name: CANDIDATES[name] for name in COMPARED}
+        with (
+            mock.patch.dict(CANDIDATES, compared, clear=True),  # puts them back in their order
+            dg.DagsterInstance.get() as instance,
+        ):
             yield Dagster(settings, instance, OPENING)
 
 
