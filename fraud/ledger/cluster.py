@@ -175,6 +175,8 @@ class Cluster:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self.is_running() and time.monotonic() < deadline:
             time.sleep(0.02)
+        if self._process is not None and not self.is_running():
+            self._process.wait()  # its note of itself goes a moment before it does
         if socket_dir != self.data_dir:
             with suppress(OSError):
                 socket_dir.rmdir()

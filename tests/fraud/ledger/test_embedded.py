@@ -103,6 +103,17 @@ def test_a_server_that_dies_ends_its_keeper_with_an_error(run_dir: Path, start: 
     assert cluster.is_running()
 
 
+def test_a_server_of_ours_is_gone_once_stopped(run_dir: Path) -> None:
+    cluster = Cluster(run_dir)
+    for at_once in (True, False):
+        cluster.start(None)
+        pid = cluster._pid() or 0
+        os.kill(pid, 0)
+        cluster.stop(at_once=at_once)
+        with pytest.raises(ProcessLookupError):  # not even a zombie, whose parent we would be
+            os.kill(pid, 0)
+
+
 def test_the_last_user_stops_the_server(run_dir: Path, start: Start) -> None:
     cluster = Cluster(run_dir)
     users = [start(USE), start(USE)]  # at the same time: one starts it, the other joins
