@@ -12,10 +12,6 @@ import pyarrow.compute as pc
 from feature_store import grouping
 from feature_store.grouping import Rows
 from feature_store.inputs import (
-    AMOUNT,
-    CODE,
-    LABEL,
-    LABELS_KNOWN,
     LOG,
     PLACE,
     TIME,
@@ -83,6 +79,9 @@ class History:
         rows = each(_rows_of, [events["transaction_id"]], [fraud["transaction_id"]])
         texts = each(_texts, [events[field] for field in fields])
         self.texts: dict[str, Texts] = dict(zip(fields, texts, strict=True))
+        self._others = Taken[str, pa.ChunkedArray](
+            lambda field: pa.chunked_array(pa.array(events[field], pa.string()))
+        )
         self._value_ids: dict[str, Ints] = {}
         self._join_labels(next(iter(rows)), fraud)
         pa.default_memory_pool().release_unused()  # what encoding texts took
@@ -103,7 +102,7 @@ class History:
         self.labels_known = np.repeat(numbers, np.diff(seen, prepend=0, append=self.size))
 
     def own(self, name: str, rows: Rows | slice = slice(None)) -> Ints:
-        """One of the events' own integer columns, by its name in `inputs`."""
+        """A column that features are finished from, by its name in `inputs`."""
         kind, _, field = name.partition(" ")
         if kind == LOG:
             return quantised_log(self.amount_minor[rows])
@@ -112,29 +111,11 @@ class History:
         if kind == VALUE_ID:
             taken: Ints = self._ids(field)[self.texts[field].codes[rows]]
             return taken
-        return self._plain(kind, field)[rows]
+        return (self.time_us if kind == TIME else self.amount_minor)[rows]
 
-    def take(self, name: str, rows: Rows, out: Ints) -> None:
-        """`own` of some rows -> `out`."""
-        kind, _, field = name.partition(" ")
-        if (kind == PLACE and not self._has_places) or (
-            kind == VALUE_ID and not self.texts[field].values
-        ):
-            out[:] = NONE
-        elif kind in (LOG, PLACE, VALUE_ID):
-            out[:] = self.own(name, rows)
-        else:
-            grouping.take(self._plain(kind, field), rows, out)
-
-    def _plain(self, kind: str, field: str) -> Rows:
-        if kind == CODE:
-            return self.texts[field].codes
-        return {
-            TIME: self.time_us,
-            AMOUNT: self.amount_minor,
-            LABEL: self.label,
-            LABELS_KNOWN: self.labels_known,
-        }[kind]
+    def is_void(self, name: str) -> bool:
+        """Whether a text field, or PLACE, is null in all events."""
+        return not (self._has_places if name == PLACE else self.texts[name].values)
 
     @cached_property
     def _has_places(self) -> bool:
@@ -171,13 +152,16 @@ class History:
         if column.dtype == np.float64:
             taken: Floats = column.to_numpy()[rows]
             return taken
-        return np.asarray(column.iloc[rows].astype("float64"), np.float64)
+        found: Floats = column.array[rows].to_numpy(np.float64, na_value=np.nan)
+        return found
 
     def _text(self, field: str, rows: Rows | slice) -> Texts:
-        if field not in self.texts:
-            return _texts(self._events[field].iloc[rows])
-        texts = self.texts[field]
-        return texts._replace(codes=texts.codes[rows])
+        if field in self.texts:
+            texts = self.texts[field]
+            return texts._replace(codes=texts.codes[rows])
+        if isinstance(rows, slice):
+            return _encoded(self._others[field][rows.start : rows.stop])
+        return _texts(self._events[field].iloc[rows])
 
     def grouped(self, entity: Entity) -> tuple[Rows, Ints]:
         """Rows by entity, then by observation, and where each entity starts.
@@ -215,8 +199,15 @@ def _text_fields(fraud_type: FraudType) -> list[str]:
 
 
 def _texts(column: pd.Series) -> Texts:
-    encoded = pa.chunked_array(pa.array(column, pa.string())).combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return _encoded(pa.chunked_array(pa.array(column, pa.string())))
+
+
+def _encoded(column: pa.ChunkedArray) -> Texts:
+    if column.null_count == len(column):
+        return Texts(np.full(len(column), -1, np.int32), [])
+    encoded = column.combine_chunks().dictionary_encode()
+    indices = encoded.indices if column.null_count == 0 else encoded.indices.fill_null(-1)
+    codes = indices.to_numpy(zero_copy_only=False)
     return Texts(codes.astype(np.int32, copy=False), encoded.dictionary.to_pylist())
 
 

@@ -18,9 +18,10 @@ from feature_store.grouping import Rows
 from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID
 from feature_store.prefetch import prefetch
 from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.features import LOG_SCALE, Feature, Floats, Ints
+from fraud.domain.features import LOG_SCALE, Feature, Floats, Ints, log_tables
 from fraud.domain.history import (
     AmountMean,
+    AmountMeanRatio,
     AmountRatio,
     AmountSum,
     AmountZScore,
@@ -35,13 +36,20 @@ from fraud.domain.history import (
     SecondsSince,
 )
 from fraud.domain.outcomes import (
+    LONG_AGO,
+    MOST_ODDS,
+    MOST_POWERS,
+    ODDS_SCALE,
     AmountAboveGenuine,
+    AttackOdds,
     FraudRun,
     FraudRunAmount,
     UnmaturedAmountAboveGenuine,
 )
+from fraud.domain.windows import DAY_US
 
-TAKE, DIVIDE, AMOUNT_RATIO, SECONDS, ZSCORE, DIFFERS, LOG_MEAN, LOG_ABOVE = range(8)
+TAKE, DIVIDE, SECONDS, ZSCORE, ODDS = range(5)
+AMOUNT_RATIO, MEAN_RATIO, DIFFERS, LOG_MEAN, LOG_ABOVE = range(5, 10)
 
 _OPERATION: dict[type[Feature], int] = {
     Count: TAKE,
@@ -57,16 +65,20 @@ _OPERATION: dict[type[Feature], int] = {
     AmountRatio: AMOUNT_RATIO,
     SecondsSince: SECONDS,
     AmountZScore: ZSCORE,
+    AmountMeanRatio: MEAN_RATIO,
     Changed: DIFFERS,
     FraudRunAmount: LOG_MEAN,
     AmountAboveGenuine: LOG_ABOVE,
     UnmaturedAmountAboveGenuine: LOG_ABOVE,
+    AttackOdds: ODDS,
 }
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
+_OPERANDS = 5
 _LINE = 8  # values in a cache line
+_AHEAD = 8  # rows whose lines are on their way
 _BLOCK = 128  # rows whose values stay in the first-level cache until they are written
 
 
@@ -74,14 +86,18 @@ class Steps(NamedTuple):
     """Compiled steps: what to do with which columns, and where the value goes.
 
     Attributes:
-        operations: shape (steps, 5): the operation and up to four column numbers.
+        operations: shape (steps, 1 + _OPERANDS): the operation and its column numbers.
         defaults: shape (steps,), value where the feature is undefined.
+        constants: shape (steps, any), what else the operation goes by.
+        log_tables: see `fraud.domain.features.log_tables`.
         places: where the values go: columns of the frame, those of the steps first, then
             those of the features that have none.
     """
 
     operations: Ints
     defaults: Floats
+    constants: Floats
+    log_tables: tuple[Ints, Ints]
     places: Ints
 
 
@@ -96,14 +112,18 @@ def steps(
         columns: number of each aggregate and of each column of the events themselves.
     """
     compiled = [place for place in places if type(features[place]) in _OPERATION]
-    operations = np.zeros((len(compiled), 5), np.int64)
-    for row, place in zip(operations, compiled, strict=True):
+    operations = np.zeros((len(compiled), 1 + _OPERANDS), np.int64)
+    constants = np.zeros((len(compiled), MOST_POWERS + 2))
+    for row, own, place in zip(operations, constants, compiled, strict=True):
         feature = features[place]
         operands: list[Aggregate | str] = [*feature.aggregates()]
         if isinstance(feature, AmountRatio):
             operands.append(AMOUNT)
         elif isinstance(feature, SecondsSince):
             operands.append(TIME)
+        elif isinstance(feature, AttackOdds):
+            operands.append(TIME)
+            own[:] = feature.lasts_days, *feature.weights()
         elif isinstance(feature, AmountAboveGenuine):
             operands += (operands[0], LOG)
         elif isinstance(feature, Changed):
@@ -112,7 +132,8 @@ def steps(
         row[1 : len(operands) + 1] = [columns[operand] for operand in operands]
     others = [place for place in places if place not in compiled]
     defaults = np.array([features[place].default for place in compiled], np.float64)
-    return Steps(operations, defaults, np.array([*compiled, *others], np.int64)), others
+    written = np.array([*compiled, *others], np.int64)
+    return Steps(operations, defaults, constants, log_tables(), written), others
 
 
 @_inline
@@ -130,8 +151,10 @@ def _rare(operation: int, a: int, b: int, c: int, d: int, default: float) -> flo
     if operation == AMOUNT_RATIO:
         total = c * max(b, 0)
         return float(total) / float(a) if a > 0 and total != NONE else default
-    if operation == SECONDS:
-        return float(max(b - a, 0)) / 1e6 if a != NONE else default
+    if operation == MEAN_RATIO:
+        mean = float(a) / float(b) if b > 0 and a != NONE else 0.0
+        usual = float(c) / float(d) if d > 0 and c != NONE else 0.0
+        return mean / usual if b > 0 and usual > 0.0 else default
     if operation == LOG_MEAN:
         return float(b) / float(LOG_SCALE * a) if a > 0 else default
     if operation == LOG_ABOVE:
@@ -142,7 +165,77 @@ def _rare(operation: int, a: int, b: int, c: int, d: int, default: float) -> flo
 
 
 @_inline
-def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, values: Floats) -> None:
+def quantised_log_of(amount_minor: int, small: Ints, steps: Ints) -> int:
+    """`fraud.domain.features.quantised_log` of one amount, by its tables."""
+    if amount_minor < len(small):
+        return int(small[amount_minor])
+    return int(np.searchsorted(steps, amount_minor, side="right"))
+
+
+@_inline
+def _days_since(today: int, moment_us: int) -> int:
+    return LONG_AGO if moment_us == NONE else max(today - moment_us // DAY_US, 0)
+
+
+@_inline
+def _odds(count: int, first: int, genuine: int, latest: int, constants: Floats) -> float:
+    """The odds of `AttackOdds`, of days since the moments."""
+    length, begins_daily = int(constants[0]), constants[1]
+    oldest = min(genuine, latest + length) if count > 0 else genuine
+    beginnings = max(oldest - first, 0)
+    lasting = max(min(oldest, length) - first, 0)
+    unseen = min(latest if count > 0 else genuine, length)
+    weight = constants[1 + min(max(count, 0), MOST_POWERS)]
+    odds: float = (weight * lasting + begins_daily * unseen) / (
+        1.0 + weight * (beginnings - lasting)
+    )
+    return odds
+
+
+@_inline
+def _seconds(then_us: Ints, now_us: Ints, default: float, values: Floats) -> None:
+    for i in range(len(values)):
+        elapsed = float(max(now_us[i] - then_us[i], 0)) / 1e6
+        values[i] = elapsed if then_us[i] != NONE else default
+
+
+@_inline
+def _attack_odds(
+    columns: Ints,
+    step: Ints,
+    default: float,
+    constants: Floats,
+    log_tables: tuple[Ints, Ints],
+    begin: int,
+    values: Floats,
+) -> None:
+    small, steps = log_tables
+    for i in range(len(values)):
+        place = begin + i
+        count, genuine_us = columns[step[1], place], columns[step[3], place]
+        if count <= 0 and genuine_us == NONE:
+            values[i] = default
+            continue
+        today = columns[step[5], place] // DAY_US
+        first = _days_since(today, columns[step[2], place])
+        genuine = _days_since(today, genuine_us)
+        latest = _days_since(today, columns[step[4], place])
+        odds = min(_odds(count, first, genuine, latest, constants), MOST_ODDS)
+        log = quantised_log_of(int(odds * (100 * ODDS_SCALE)), small, steps)
+        values[i] = log / LOG_SCALE
+
+
+@_inline
+def _fill(
+    columns: Ints,
+    step: Ints,
+    log: int,
+    default: float,
+    constants: Floats,
+    log_tables: tuple[Ints, Ints],
+    begin: int,
+    values: Floats,
+) -> None:
     """One step for `len(values)` events from `begin` on."""
     operation, end = step[0], begin + len(values)
     first, second = columns[step[1], begin:end], columns[step[2], begin:end]
@@ -154,29 +247,33 @@ def _fill(columns: Ints, step: Ints, log: int, default: float, begin: int, value
         for i in range(len(values)):
             a, b = first[i], second[i]
             values[i] = float(a) / float(b) if b > 0 and a != NONE else default
+    elif operation == SECONDS:
+        _seconds(first, second, default, values)
     elif operation == ZSCORE:
         own = columns[log, begin:end]
         for i in range(len(values)):
             count, total, squares = float(first[i]), float(second[i]), float(third[i])
             values[i] = _zscore(count, total, squares, float(own[i]), default)
+    elif operation == ODDS:
+        _attack_odds(columns, step, default, constants, log_tables, begin, values)
     else:
         for i in range(len(values)):
             values[i] = _rare(operation, first[i], second[i], third[i], fourth[i], default)
 
 
 @_inline
-def _write(values: Floats, rows: Rows, places: Ints, out: Floats) -> None:
-    """Write `values` (k, m) into columns `places` of rows that lie anywhere in memory.
+def _write(values: Floats, rows: Rows, begin: int, places: Ints, out: Floats) -> None:
+    """Write `values` (k, m) into columns `places` of the rows from `rows[begin]` on.
 
-    Their lines are asked for beforehand, so that the processor waits for all at once.
+    They lie anywhere in memory. Their lines are asked for some rows ahead, so that the
+    processor waits for several at once.
     """
-    for i in range(len(rows)):
+    for i in range(values.shape[1]):
+        ahead = rows[min(begin + i + _AHEAD, len(rows) - 1)]
         for k in range(0, len(places), _LINE):
-            prefetch(out, rows[i], places[k])
-        if len(places) > 0:
-            prefetch(out, rows[i], places[-1])
-    for i in range(len(rows)):
-        row = out[rows[i]]
+            prefetch(out, ahead, places[k])
+        prefetch(out, ahead, places[-1])
+        row = out[rows[begin + i]]
         for k in range(len(places)):
             row[places[k]] = values[k, i]
 
@@ -187,6 +284,8 @@ def finish_rows(
     log: int,
     operations: Ints,
     defaults: Floats,
+    constants: Floats,
+    log_tables: tuple[Ints, Ints],
     places: Ints,
     others: Floats,
     rows: Rows,
@@ -199,29 +298,31 @@ def finish_rows(
         log: number of the column with the events' own quantised log amounts.
         operations: see `Steps`.
         defaults: see `Steps`.
+        constants: see `Steps`.
+        log_tables: see `Steps`.
         places: where the steps' values go, then where the `others` go.
         others: shape (others, m), values of the features that have no step.
         rows: shape (m,), the events' rows in `out`.
         out: shape (n, features).
     """
+    if len(places) == 0:
+        return
     values = np.empty((len(places), _BLOCK))
     for begin in range(0, len(rows), _BLOCK):
         size = min(_BLOCK, len(rows) - begin)
         for k in range(len(operations)):
-            _fill(columns, operations[k], log, defaults[k], begin, values[k, :size])
+            step, own = operations[k], constants[k]
+            _fill(columns, step, log, defaults[k], own, log_tables, begin, values[k, :size])
         for k in range(len(operations), len(places)):
             values[k, :size] = others[k - len(operations), begin : begin + size]
-        _write(values, rows[begin : begin + size], places, out)
+        _write(values[:, :size], rows, begin, places, out)
 
 
 @_compile
 def write_rows(values: Floats, places: Ints, rows: Rows, out: Floats) -> None:
     """Write `values` (k, m) into columns `places` of the rows `rows` of `out`."""
-    block = np.empty((len(places), _BLOCK))
-    for begin in range(0, len(rows), _BLOCK):
-        size = min(_BLOCK, len(rows) - begin)
-        block[:, :size] = values[:, begin : begin + size]
-        _write(block, rows[begin : begin + size], places, out)
+    if len(places) > 0:
+        _write(values, rows, 0, places, out)
 
 
 @_compile

@@ -1,4 +1,4 @@
-"""Sorting a history by entity, and gathering its columns in that order; loops are compiled."""
+"""Sorting a history by entity; loops are compiled."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -87,10 +87,3 @@ def split_groups(order: Rows, starts: Ints, codes: Rows) -> Ints:
                 count += 1
     out[count] = len(order)
     return out[: count + 1].copy()
-
-
-@_compile
-def take(column: Rows, rows: Rows, out: Ints) -> None:
-    """`column[rows]` -> `out`."""
-    for i in range(len(rows)):
-        out[i] = column[rows[i]]

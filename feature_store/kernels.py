@@ -10,13 +10,20 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.ascending import (
+    BEYOND,
+    SENTINELS,
+    copied_if_ascending,
+    difference,
+    first_inside,
+    number,
+    running_totals,
+    tile_edges,
+)
 from fraud.domain.aggregates import NONE
 from fraud.domain.windows import LATENESS_HOPS
 
 Ints = NDArray[np.int64]
-
-BEYOND = np.iinfo(np.int64).max
-"""Stands behind the last tile of a list."""
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
@@ -114,7 +121,50 @@ def tile_sums(
     delays: Ints,
     out: Ints,
 ) -> None:
-    """Sums over event windows -> `out` (windows, columns, n).
+    """Sums over event windows -> `out` (windows, columns, n)."""
+    largest = largest_group(starts)
+    times = np.empty(largest + SENTINELS, np.int64)
+    edges, places = np.empty((2, largest), np.int64), np.empty((2, largest), np.int64)
+    totals = np.empty((len(columns), largest), np.int64)
+    for group in range(len(starts) - 1):
+        begin, end = starts[group], starts[group + 1]
+        size = end - begin
+        if not copied_if_ascending(time_us[begin:end], times):
+            _sums_by_tile(begin, end, time_us, amount, log, columns, hop, lengths, delays, out)
+            continue
+        begins, rests = edges[0, :size], edges[1, :size]
+        low, high = places[0, :size], places[1, :size]
+        tile_edges(times, hop, begins, rests)
+        for c in range(len(columns)):
+            if columns[c] > 0:
+                running_totals(columns[c], amount[begin:end], log[begin:end], totals[c])
+        for w in range(len(lengths)):
+            first_inside(times, begins, rests, delays[w] + lengths[w], hop, low)
+            if delays[w] > 0:
+                first_inside(times, begins, rests, delays[w] - hop, hop, high)
+            for i in range(size):
+                high[i] = min(high[i], i) if delays[w] > 0 else i
+            for c in range(len(columns)):
+                if columns[c] > 0:
+                    difference(totals[c], low, high, out[w, c, begin:end])
+                else:
+                    number(low, high, out[w, c, begin:end])
+
+
+@_compile
+def _sums_by_tile(
+    begin: int,
+    end: int,
+    time_us: Ints,
+    amount: Ints,
+    log: Ints,
+    columns: Ints,
+    hop: int,
+    lengths: Ints,
+    delays: Ints,
+    out: Ints,
+) -> None:
+    """`tile_sums` of the events of one entity, `begin` to `end`, some of which came late.
 
     A time is divided by the hop once, into tile and rest; the edges of every window follow by
     `floor((t - back) / hop) = tile - back_tiles - (rest < back_rest)`.
@@ -125,35 +175,31 @@ def tile_sums(
     reach_rest = (delays + lengths) - reach_tiles * hop
     delay_tiles = delays // hop
     delay_rest = delays - delay_tiles * hop
-    largest = largest_group(starts)
-    tiles = np.empty(largest + 1, np.int64)
-    sums = np.empty((largest + 1, width), np.int64)
-    low_hints, high_hints = np.empty(windows, np.int64), np.empty(windows, np.int64)
-    for group in range(len(starts) - 1):
-        sums[0], tiles[0] = 0, BEYOND
-        low_hints[:] = 0
-        high_hints[:] = 0
-        count, latest, latest_tile, latest_rest = 0, NONE, 0, 0
-        for place in range(starts[group], starts[group + 1]):
-            now = time_us[place]
-            tile, rest = _tile(now, hop, per_us)
-            for w in range(windows):
-                first = tile - reach_tiles[w] - (rest < reach_rest[w])
-                if latest > now:  # else the window itself ends above the horizon
-                    behind = latest_tile - reach_tiles[w] - (latest_rest < reach_rest[w])
-                    first = max(first, behind - LATENESS_HOPS)
-                last = tile - delay_tiles[w] - (rest < delay_rest[w])
-                low = walk(tiles, low_hints[w], first)
-                high = count
-                if count > 0 and tiles[count - 1] > last:
-                    high = walk(tiles, high_hints[w], last + 1)
-                low_hints[w], high_hints[w] = low, high
-                low = min(low, high)
-                for c in range(width):
-                    out[w, c, place] = sums[high, c] - sums[low, c]
-            count = add_to_tile(tiles, sums, count, tile, columns, amount[place], log[place])
-            if now > latest:
-                latest, latest_tile, latest_rest = now, tile, rest
+    tiles = np.empty(end - begin + 1, np.int64)
+    sums = np.empty((end - begin + 1, width), np.int64)
+    low_hints, high_hints = np.zeros(windows, np.int64), np.zeros(windows, np.int64)
+    sums[0], tiles[0] = 0, BEYOND
+    count, latest, latest_tile, latest_rest = 0, NONE, 0, 0
+    for place in range(begin, end):
+        now = time_us[place]
+        tile, rest = _tile(now, hop, per_us)
+        for w in range(windows):
+            first = tile - reach_tiles[w] - (rest < reach_rest[w])
+            if latest > now:  # else the window itself ends above the horizon
+                behind = latest_tile - reach_tiles[w] - (latest_rest < reach_rest[w])
+                first = max(first, behind - LATENESS_HOPS)
+            last = tile - delay_tiles[w] - (rest < delay_rest[w])
+            low = walk(tiles, low_hints[w], first)
+            high = count
+            if count > 0 and tiles[count - 1] > last:
+                high = walk(tiles, high_hints[w], last + 1)
+            low_hints[w], high_hints[w] = low, high
+            low = min(low, high)
+            for c in range(width):
+                out[w, c, place] = sums[high, c] - sums[low, c]
+        count = add_to_tile(tiles, sums, count, tile, columns, amount[place], log[place])
+        if now > latest:
+            latest, latest_tile, latest_rest = now, tile, rest
 
 
 @_inline
@@ -234,6 +280,29 @@ def lasts(starts: Ints, time_us: Ints, out: Ints) -> None:
             out[0, place] = place - begin
             out[1, place] = time_us[place - 1] if place > begin else NONE
             out[2, place] = time_us[begin] if place > begin else NONE
+
+
+@_compile
+def pair_lasts(starts: Ints, time_us: Ints, codes: Ints, values: int, out: Ints) -> None:
+    """`lasts` of each entity's events with the same code -> `out` (3, n); NONE where it is -1.
+
+    `codes` are below `values`.
+    """
+    latest = np.empty(values, np.int64)  # holds only where `codes` confirms it
+    for group in range(len(starts) - 1):
+        begin = starts[group]
+        for place in range(begin, starts[group + 1]):
+            code = codes[place]
+            out[0, place], out[1, place], out[2, place] = 0, NONE, NONE
+            if code < 0:
+                out[0, place] = NONE
+                continue
+            former = latest[code]
+            if begin <= former < place and codes[former] == code:
+                out[0, place] = out[0, former] + 1
+                out[1, place] = time_us[former]
+                out[2, place] = out[2, former] if out[0, former] > 0 else time_us[former]
+            latest[code] = place
 
 
 @_compile

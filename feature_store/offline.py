@@ -19,10 +19,11 @@ import pandas as pd
 
 from feature_store.columns import History
 from feature_store.finishing import Steps, fill_rows, finish_rows, steps, write_rows
+from feature_store.gathering import Facts
 from feature_store.grouping import Rows
-from feature_store.inputs import LOG
+from feature_store.inputs import CODE, LOG
 from feature_store.passes import PART_ROWS, EntityPass
-from feature_store.plan import EntityPlan, entity_plans
+from feature_store.plan import entity_plans, families
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.features import Floats, Ints
 from fraud.domain.fraud_type import Entity, FraudType
@@ -44,7 +45,7 @@ def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataF
     # All cores, unless the caller's thread was given fewer: see numba.set_num_threads.
     with ThreadPoolExecutor(numba.get_num_threads()) as threads:
         history = History(fraud_type, events, labels, threads.map)
-        return _Matrix(fraud_type, history).fill(entity_plans(fraud_type), threads)
+        return _Matrix(fraud_type, history).fill(threads)
 
 
 class _Matrix:
@@ -52,7 +53,6 @@ class _Matrix:
 
     def __init__(self, fraud_type: FraudType, history: History) -> None:
         self._features = fraud_type.features
-        self._entities = fraud_type.entities
         self._history = history
         self._out = np.empty((history.size, len(fraud_type.features)))
         self._places: dict[frozenset[str], list[int]] = {}
@@ -65,11 +65,27 @@ class _Matrix:
             for place in self._crossing
             for aggregate in fraud_type.features[place].aggregates()
         }
+        # Entities that no event has keep their defaults, and nothing is computed for them.
+        self._void = [e for e in fraud_type.entities if any(map(history.is_void, e.fields))]
+        plans = [
+            plan
+            for plan in entity_plans(fraud_type)
+            if plan.aggregates and plan.entity not in self._void
+        ]
+        self._families = families(plans)
+        used = chain.from_iterable(
+            (*(field for field, _ in plan.distinct), *plan.entity.fields) for plan in plans
+        )
+        self._facts = Facts(history, [f"{CODE} {field}" for field in used])
         self._rooms = local()
 
-    def fill(self, plans: Sequence[EntityPlan], threads: ThreadPoolExecutor) -> Floats:
+    def fill(self, threads: ThreadPoolExecutor) -> Floats:
         """The finished frame."""
-        passes = threads.map(lambda plan: EntityPass(plan, self._history), plans)
+        passes = threads.map(
+            lambda plan, guests: EntityPass(plan, guests, self._history, self._facts),
+            self._families.keys(),
+            self._families.values(),
+        )
         _run(threads, self._row_tasks(self._without_history))
         _run(threads, chain.from_iterable(map(self._entity_tasks, passes)))
         if self._crossing:
@@ -82,28 +98,34 @@ class _Matrix:
 
     def _without_history(self, rows: slice) -> None:
         """Write what events say themselves, and the defaults where they lack an entity."""
-        self._write(self._places.get(frozenset(), []), rows, {})
-        for entity in self._entities:
-            own = self._places_of(entity)
-            absent = self._history.absent(entity, rows)
+        self._facts.fill(rows)
+        own, void = self._places.get(frozenset(), []), self._places_of(*self._void)
+        values = np.empty((len(own) + len(void), rows.stop - rows.start))
+        self._finish(own, rows, {}, {}, values[: len(own)])
+        values[len(own) :] = self._defaults(void)[:, np.newaxis]
+        write_rows(values, np.array(own + void, np.int64), _numbers(rows), self._out)
+        for plan, guests in self._families.items():
+            absent = self._history.absent(plan.entity, rows)
             if len(absent):
-                defaults = np.array([self._features[place].default for place in own], np.float64)
-                fill_rows(absent, np.array(own, np.int64), defaults, self._out)
+                places = self._places_of(plan.entity, *(guest.entity for guest, _ in guests))
+                defaults = self._defaults(places)
+                fill_rows(absent, np.array(places, np.int64), defaults, self._out)
 
     def _across(self, rows: slice) -> None:
         """Write the features of several entities."""
         shared = {each: values[rows] for each, values in self._shared.items()}
-        self._write(self._crossing, rows, shared)
+        values = np.empty((len(self._crossing), rows.stop - rows.start))
+        self._finish(self._crossing, rows, {}, shared, values)
+        write_rows(values, np.array(self._crossing, np.int64), _numbers(rows), self._out)
 
-    def _write(self, places: list[int], rows: slice, aggregates: dict[Aggregate, Ints]) -> None:
-        values = self._finished(places, rows, {}, aggregates)
-        write_rows(values, np.array(places, np.int64), np.arange(rows.start, rows.stop), self._out)
+    def _places_of(self, *entities: Entity) -> list[int]:
+        return [p for each in entities for p in self._places.get(frozenset({each.name}), [])]
 
-    def _places_of(self, entity: Entity) -> list[int]:
-        return self._places.get(frozenset({entity.name}), [])
+    def _defaults(self, places: list[int]) -> Floats:
+        return np.array([self._features[place].default for place in places], np.float64)
 
     def _entity_tasks(self, entity: EntityPass) -> Iterator[Task]:
-        compiled, others = steps(self._features, self._places_of(entity.entity), entity.columns)
+        compiled, others = steps(self._features, self._places_of(*entity.entities), entity.columns)
         for begin, end in entity.parts():
             yield partial(self._part, entity, begin, end, compiled, others)
 
@@ -121,23 +143,27 @@ class _Matrix:
                 aggregates[name] = part.columns[number]
         for aggregate in self._shared.keys() & aggregates.keys():
             self._shared[aggregate][part.rows] = aggregates[aggregate]
-        values = self._finished(others, part.rows, own, aggregates)
+        values = np.empty((len(others), len(part.rows)))
+        self._finish(others, part.rows, own, aggregates, values)
         log = entity.columns.get(LOG, 0)
         finish_rows(part.columns, log, *compiled, values, part.rows, self._out)
 
-    def _finished(
+    def _finish(
         self,
         places: Sequence[int],
         rows: Rows | slice,
         own: dict[str, Ints],
         aggregates: dict[Aggregate, Ints],
-    ) -> Floats:
-        """Features finished by their own `finish`, shape (places, m)."""
-        values = np.empty((len(places), len(self._history.seq[rows])))
+        out: Floats,
+    ) -> None:
+        """Features finished by their own `finish` -> `out` (places, m)."""
         inputs = self._history.inputs(rows, own, aggregates)
         for number, place in enumerate(places):
-            values[number] = self._features[place].finish(inputs)
-        return values
+            out[number] = self._features[place].finish(inputs)
+
+
+def _numbers(rows: slice) -> Ints:
+    return np.arange(rows.start, rows.stop)
 
 
 def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:

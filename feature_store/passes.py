@@ -1,17 +1,19 @@
 """One entity's aggregates, for a part of its entities at a time, by the compiled kernels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from feature_store import grouping, kernels, label_kernels
+from feature_store import grouping, kernels, label_kernels, outcome_kernels
 from feature_store.columns import History
+from feature_store.gathering import Facts
 from feature_store.inputs import AMOUNT, CODE, LABEL, LABELS_KNOWN, LOG, PLACE, TIME, VALUE_ID
 from feature_store.label_kernels import NO_LABEL
 from feature_store.plan import COLUMN_ORDER, EntityPlan
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
+    NONE,
     OUTCOME_FIGURES,
     OUTCOME_PARTS,
     Aggregate,
@@ -52,26 +54,42 @@ class EntityPass:
 
     Args:
         plan: of the entity.
+        guests: plain plans of entities that narrow it down, each by one field.
         history: all events and labels.
+        facts: its columns; to be filled before the first part is computed.
 
     Attributes:
-        entity: whose history.
+        entities: whose histories.
         columns: number of each aggregate and of each own column, in `Part.columns`.
     """
 
-    def __init__(self, plan: EntityPlan, history: History) -> None:
+    def __init__(
+        self,
+        plan: EntityPlan,
+        guests: Sequence[tuple[EntityPlan, str]],
+        history: History,
+        facts: Facts,
+    ) -> None:
         self._plan = plan
         self._history = history
-        self.entity = plan.entity
+        self._facts = facts
+        self.entities = [plan.entity, *(guest.entity for guest, _ in guests)]
         # Rows of the history by entity, then by observation; null entities left out.
         self._order, self._starts = history.grouped(plan.entity)
         self.columns: dict[Aggregate | str, int] = {}
         self._width = 0
-        self._place_columns()
+        self._place_columns(guests)
 
-    def _place_columns(self) -> None:
-        name, plan = self.entity.name, self._plan
-        self._take(*own_names(plan))
+    def _place_columns(self, guests: Sequence[tuple[EntityPlan, str]]) -> None:
+        name, plan = self._plan.entity.name, self._plan
+        names = own_names(plan, [field for _, field in guests])
+        self._gathered = [each for each in names if self._facts.holds(each)]
+        self._made = [each for each in names if each not in self._gathered]
+        self._take(*self._gathered, *self._made)
+        self._guests = [
+            (field, self._take(Lifetime(guest), LastTime(guest), FirstTime(guest)))
+            for guest, field in ((each.entity.name, field) for each, field in guests)
+        ]
         self._tiers = [
             self._take(*(TileSum(name, w, column) for w in tier.windows for column in tier.columns))
             for tier in plan.tiers
@@ -127,8 +145,10 @@ class EntityPass:
         if needed > len(room):
             room = np.empty(needed + needed // 4, np.int64)
         columns = room[:needed].reshape(self._width, len(rows))
-        for name in own_names(self._plan):
-            self._history.take(name, rows, self._column(name, columns))
+        self._facts.take(self._gathered, rows, columns[: len(self._gathered)])
+        for name in self._made:
+            is_void = self._history.is_void(name.removeprefix(f"{VALUE_ID} "))
+            self._column(name, columns)[:] = NONE if is_void else self._history.own(name, rows)
         self._sums(starts - starts[0], columns)
         if self._plan.uses_labels:
             self._outcomes(starts - starts[0], columns)
@@ -144,14 +164,15 @@ class EntityPass:
             edges = _lengths(tier.windows), _delays(tier.windows)
             kernels.tile_sums(starts, time_us, amount, log, summed, tier.hop_us, *edges, out)
         for (field, windows), place in zip(plan.distinct, self._distinct, strict=True):
-            codes = self._column(f"{CODE} {field}", columns)
-            values = len(self._history.texts[field].values)
+            codes, values = self._codes(field, columns)
             hops = np.array([window.hop_us for window in windows])
             edges, out = (_lengths(windows), _delays(windows)), columns[place]
             kernels.distinct_sums(
                 starts, time_us, codes, values, DISTINCT_MEMORY, hops, *edges, out
             )
         kernels.lasts(starts, time_us, columns[self._lifetime])
+        for field, place in self._guests:
+            kernels.pair_lasts(starts, time_us, *self._codes(field, columns), columns[place])
         for field, place in zip(plan.last_fields, self._last_values, strict=True):
             value_ids = self._column(f"{VALUE_ID} {field}", columns)
             kernels.last_values(starts, value_ids, columns[place.start])
@@ -174,31 +195,46 @@ class EntityPass:
             out = columns[self._frauds]
             about = label_starts, labels, time_us[labelled]
             label_kernels.fraud_times(starts, known, *about, out)
-        outcomes = starts, time_us, label, known
-        if self._ks:
-            out = columns[self._matured].reshape(len(self._ks), 2, size)
-            ks = np.array(self._ks)
-            label_kernels.matured_sums(*outcomes, self._plan.maturity_us, ks, out)
-        if len(self._figure_numbers):
-            log, wanted = self._column(LOG, columns), self._figure_numbers
-            out = columns[self._figures]
-            label_kernels.outcome_parts(*outcomes, log, self._plan.maturity_us, wanted, out)
+        if self._plan.has_outcomes:
+            outcome_kernels.outcomes(
+                starts,
+                time_us,
+                label,
+                known,
+                self._column(LOG, columns),
+                self._plan.maturity_us,
+                np.array(self._ks, np.int64),
+                columns[self._matured].reshape(len(self._ks), 2, size),
+                self._figure_numbers,
+                columns[self._figures],
+            )
+
+    def _codes(self, field: str, columns: Ints) -> tuple[Ints, int]:
+        """A text field's codes, and how many there are."""
+        values = len(self._history.texts[field].values)
+        return self._column(f"{CODE} {field}", columns), values
 
     def _column(self, name: str, columns: Ints) -> Ints:
         column: Ints = columns[self.columns[name]]
         return column
 
 
-def own_names(plan: EntityPlan) -> list[str]:
-    """The columns of the events themselves that an entity's aggregates and features need."""
-    return [
+def own_names(plan: EntityPlan, fields: Sequence[str] = ()) -> list[str]:
+    """The columns of the events themselves that an entity's aggregates and features need.
+
+    Args:
+        plan: of the entity.
+        fields: whose codes are needed besides.
+    """
+    names = [
         TIME,
         *((AMOUNT, LOG) if plan.tiers or plan.has_outcomes else ()),
         *((LABEL, LABELS_KNOWN) if plan.uses_labels else ()),
-        *(f"{CODE} {field}" for field, _ in plan.distinct),
+        *(f"{CODE} {field}" for field in (*fields, *(field for field, _ in plan.distinct))),
         *(f"{VALUE_ID} {field}" for field in plan.last_fields),
         *((PLACE,) if plan.has_place else ()),
     ]
+    return list(dict.fromkeys(names))
 
 
 def _labelled(label: Ints, starts: Ints) -> tuple[Ints, Ints]:

@@ -4,17 +4,20 @@ Both executions follow this plan: the offline kernels compute its aggregates for
 histories, the online state keeps exactly what is needed to compute them one by one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fraud.domain.aggregates import (
     Aggregate,
     DistinctSum,
+    FirstTime,
     FraudTime,
     LabelSum,
     LastPlace,
     LastPlaceTime,
+    LastTime,
     LastValue,
+    Lifetime,
     MaturedSum,
     OutcomesOf,
     TileColumn,
@@ -72,6 +75,11 @@ class EntityPlan:
     maturity_us: int
 
     @property
+    def is_plain(self) -> bool:
+        """Whether nothing is asked but how many events there were, the last and the first."""
+        return all(isinstance(each, Lifetime | LastTime | FirstTime) for each in self.aggregates)
+
+    @property
     def uses_labels(self) -> bool:
         """Whether a fraud label changes this entity's state."""
         return self.has_outcomes or any(
@@ -121,3 +129,35 @@ def _entity_plan(entity: Entity, fraud_type: FraudType) -> EntityPlan:
 def entity_plans(fraud_type: FraudType) -> tuple[EntityPlan, ...]:
     """The plan of each entity of a fraud type, in declared order."""
     return tuple(_entity_plan(entity, fraud_type) for entity in fraud_type.entities)
+
+
+def families(plans: Sequence[EntityPlan]) -> dict[EntityPlan, list[tuple[EntityPlan, str]]]:
+    """Plans, each with those that come along in its order of the events.
+
+    A plain plan whose entity narrows another one down by a single field (a user's card at one
+    merchant) needs no order of its own; that field is given with it.
+    """
+    found: dict[EntityPlan, list[tuple[EntityPlan, str]]] = {}
+    guests = []
+    for plan in plans:
+        host = _host(plan, plans) if plan.is_plain else None
+        if host is None:
+            found[plan] = []
+        else:
+            guests.append((*host, plan))
+    for host_plan, field, plan in guests:
+        found[host_plan].append((plan, field))
+    return found
+
+
+def _host(plan: EntityPlan, plans: Sequence[EntityPlan]) -> tuple[EntityPlan, str] | None:
+    """A plan whose entity this one narrows down by one field, and that field.
+
+    The last one that can: its features probably stand nearest in the frame.
+    """
+    for other in reversed(plans):
+        fewer = set(other.entity.fields)
+        more = [field for field in plan.entity.fields if field not in fewer]
+        if len(more) == 1 and fewer < set(plan.entity.fields):
+            return other, more[0]
+    return None

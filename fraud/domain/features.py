@@ -72,6 +72,11 @@ def _log_steps() -> Ints:
     return np.ceil(100.0 * np.expm1((k - 0.5) / LOG_SCALE)).astype(np.int64)
 
 
+def log_tables() -> tuple[Ints, Ints]:
+    """What `quantised_log` looks amounts up in: small ones one by one, others by steps."""
+    return _log_of_small(), _log_steps()
+
+
 def quantised_log(amount_minor: Ints) -> Ints:
     """`round(10_000 * log1p(amount in major units))` of amounts in minor units, as int64.
 
@@ -255,7 +260,7 @@ class Calendar(Feature):
     def finish(self, inputs: Inputs) -> Floats:
         hours = inputs.shared(("local_hours", self.zone, self.field), lambda: self._hours(inputs))
         # Differences of whole quotients instead of remainders: numpy has faster code for them.
-        days = hours // 24
+        days = inputs.shared(("local_days", self.zone, self.field), lambda: hours // 24)
         if self.part in ("hour", "is_night"):
             hour = hours - 24 * days
             value = hour if self.part == "hour" else (hour <= 6)

@@ -59,11 +59,11 @@ class FraudRunAmount(OfEntity):
         return _per(log, count, count > 0, self.default)
 
 
-_LONG_AGO = 1_000_000
+LONG_AGO = 1_000_000
 """Days since what never happened."""
-_MOST_POWERS = 4
+MOST_POWERS = 4
 """Frauds of a run that are told apart; more say no more."""
-_ODDS_SCALE, _MOST_ODDS = 10_000, 9_999.0
+ODDS_SCALE, MOST_ODDS = 10_000, 9_999.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class AttackOdds(OfEntity):
         return f"{self.entity}_attack_odds_{self.lasts_days}d"
 
     def shown(self, value: float) -> str:
-        odds = np.expm1(value) / _ODDS_SCALE
+        odds = np.expm1(value) / ODDS_SCALE
         return f"{odds / (1.0 + odds):.2%} likely"
 
     def aggregates(self) -> tuple[Aggregate, ...]:
@@ -111,19 +111,19 @@ class AttackOdds(OfEntity):
         beginnings = np.maximum(oldest - first, 0)
         lasting = np.maximum(np.minimum(oldest, length) - first, 0)
         unseen = np.minimum(np.where(has_run, latest, genuine), length)
-        weight = self._weights()[np.clip(count, 0, _MOST_POWERS)]
+        weight = self.weights()[np.clip(count, 0, MOST_POWERS)]
         odds = (weight * lasting + self.begins_daily * unseen) / (
             1.0 + weight * (beginnings - lasting)
         )
         # Through the table of logarithms, which is the same on every processor.
-        scaled = (np.minimum(odds, _MOST_ODDS) * (100 * _ODDS_SCALE)).astype(np.int64)
+        scaled = (np.minimum(odds, MOST_ODDS) * (100 * ODDS_SCALE)).astype(np.int64)
         is_known = has_run | (moments[1] != NONE)
         return np.where(is_known, quantised_log(scaled) / LOG_SCALE, self.default)
 
-    def _weights(self) -> Floats:
+    def weights(self) -> Floats:
         """How much likelier each possible beginning is than no attack, by length of the run."""
         weights = [self.begins_daily]
-        for _ in range(_MOST_POWERS):
+        for _ in range(MOST_POWERS):
             weights.append(weights[-1] / self.stray)
         return np.array(weights)
 
@@ -171,7 +171,7 @@ class UnmaturedAmountAboveGenuine(OfEntity):
 
 def _days_since(today: Ints, moment_us: Ints) -> Ints:
     """Whole UTC days, at least 0."""
-    return np.where(moment_us == NONE, _LONG_AGO, np.maximum(today - moment_us // DAY_US, 0))
+    return np.where(moment_us == NONE, LONG_AGO, np.maximum(today - moment_us // DAY_US, 0))
 
 
 def _per(log: Ints, count: Ints, usable: Flags, default: float) -> Floats:

@@ -9,6 +9,7 @@ from fraud.domain.aggregates import NONE
 from fraud.domain.features import Feature
 from fraud.domain.history import (
     AmountMean,
+    AmountMeanRatio,
     AmountRatio,
     AmountSum,
     AmountZScore,
@@ -24,6 +25,7 @@ from fraud.domain.history import (
 )
 from fraud.domain.outcomes import (
     AmountAboveGenuine,
+    AttackOdds,
     FraudRun,
     FraudRunAmount,
     UnmaturedAmountAboveGenuine,
@@ -36,6 +38,7 @@ FEATURES = (
     AmountSum(entity="user", window=DAY, default=-1.0),
     AmountMean(entity="user", window=DAY),
     AmountRatio(entity="user", window=DAY),
+    AmountMeanRatio(entity="user", window=DAY, baseline=MONTH),
     AmountZScore(entity="user", window=DAY, default=12.0),
     CountRatio(entity="user", window=DAY, longer=MONTH),
     DistinctCount(entity="user", of="merchant_id", window=DAY),
@@ -50,6 +53,7 @@ FEATURES = (
     FraudRunAmount(entity="user"),
     AmountAboveGenuine(entity="user", default=-2.0),
     UnmaturedAmountAboveGenuine(entity="user"),
+    AttackOdds(entity="user", default=-1.0),
 )
 ROWS = 700
 """More than one block of the compiled loop, and not a multiple of it."""
