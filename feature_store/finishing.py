@@ -195,8 +195,8 @@ def _odds(count: int, first: int, genuine: int, latest: int, constants: Floats) 
 @_inline
 def _seconds(then_us: Ints, now_us: Ints, default: float, values: Floats) -> None:
     for i in range(len(values)):
-        elapsed = float(max(now_us[i] - then_us[i], 0)) / 1e6
-        values[i] = elapsed if then_us[i] != NONE else default
+        then = then_us[i]
+        values[i] = float(max(now_us[i] - then, 0)) / 1e6 if then != NONE else default
 
 
 @_inline

@@ -45,6 +45,17 @@ def test_they_agree_on_every_other_fraud_type(name: str, seed: int, batch_size: 
     assert_same_bits(by_online(log, batch_size) + 0.0, wanted, kind)
 
 
+@pytest.mark.parametrize("name", sorted(fraud_types()))
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_they_agree_where_no_event_is_late(name: str, seed: int) -> None:
+    """The short way of the compiled loops, which late events close to the entity they concern."""
+    kind = fraud_types()[name]
+    log = a_log(seed, size=150, kind=kind, latenesses=(0,))
+    wanted = by_oracle(log) + 0.0
+    assert_same_bits(feature_matrix(kind, *frames(log)) + 0.0, wanted, kind)
+
+
 @EVERY_OTHER_TYPE
 def test_their_long_histories_agree_too(name: str) -> None:
     kind = fraud_types()[name]

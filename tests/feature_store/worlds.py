@@ -1,6 +1,7 @@
 """Small adversarial logs: late, tied, edge-of-tile, null, huge and tiny events, and labels."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,16 @@ ZONES = (  # DST in the north, in the south, by half an hour, in Ramadan, and ne
     *("Europe/Paris", "America/Santiago", "Australia/Lord_Howe", "Africa/Casablanca"),
     *("Asia/Kathmandu", "Pacific/Kiritimati"),
 )
+LATENESSES = (0, 0, 0, 0, HOUR, 13 * HOUR, 3 * DAY, 40 * DAY)
 AMOUNTS = (0, 1, 99, 100, 12_345, 9_999_999_999)
 
 
-def a_log(seed: int, size: int = 60, kind: FraudType = CREDIT_CARD) -> Log:
+def a_log(
+    seed: int,
+    size: int = 60,
+    kind: FraudType = CREDIT_CARD,
+    latenesses: Sequence[int] = LATENESSES,
+) -> Log:
     """A log of few entities, so that their histories are long and collide."""
     rng = random.Random(seed)
     log, clock, seq = an_empty_log(kind), START, START
@@ -35,8 +42,13 @@ def a_log(seed: int, size: int = 60, kind: FraudType = CREDIT_CARD) -> Log:
     for number in range(size):
         clock += rng.choice(STEPS)
         seq = max(seq + 1, clock)
-        lateness = rng.choice((0, 0, 0, 0, HOUR, 13 * HOUR, 3 * DAY, 40 * DAY))
-        event = Seen(seq, clock - lateness, f"T{number}", rng.choice(AMOUNTS), a_body(rng, kind))
+        event = Seen(
+            seq,
+            clock - rng.choice(latenesses),
+            f"T{number}",
+            rng.choice(AMOUNTS),
+            a_body(rng, kind),
+        )
         log.events.append(event)
         unlabelled.append(event)
         while unlabelled and rng.random() < 0.4:
