@@ -1,7 +1,7 @@
 """Features of a few events against states at hand: the online path, without any storage."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from feature_store.online import Layout, no_events, value_names
 from feature_store.plan import entity_plans
 from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.event import Event, field_kinds, text_id
+from fraud.domain.event import Event, Scalar, field_kinds, text_id
 from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_id
@@ -66,25 +66,14 @@ class TypeLayout:
     def events(self, events: Sequence[Event], seqs: Sequence[int] | None = None) -> EventColumns:
         """Events as columns, numbered from 0 if no observation numbers are given."""
         amount_minor = np.array([event.amount_minor for event in events], np.int64)
-        values = [[self._value(event, name) for name in self.values] for event in events]
         return EventColumns(
             np.array(range(len(events)) if seqs is None else seqs, np.int64),
             np.array([event.event_time_us for event in events], np.int64),
             np.array([text_id(event.transaction_id) for event in events], np.int64),
             amount_minor,
             quantised_log(amount_minor),
-            np.array(values, np.int64).reshape(len(events), len(self.values)),
+            _remembered([event.fields for event in events], self.values),
         )
-
-    def _value(self, event: Event, name: str) -> int:
-        """What states remember of a field, as int64, NONE where null."""
-        if name != PLACE:
-            value = event.fields[name]
-            return NONE if value is None else text_id(str(value))
-        north, east = event.fields[LATITUDE], event.fields[LONGITUDE]
-        if north is None or east is None:
-            return NONE
-        return place_id(float(north), float(east))
 
     def after_labels(
         self, name: str, states: Sequence[bytes | None], labels: LabelColumns, groups: Ints
@@ -114,7 +103,8 @@ def type_layout(fraud_type_name: str) -> TypeLayout:
 def warm_up(layout: TypeLayout) -> None:
     """Have the loops compiled, or loaded from their cache, before anybody waits for them."""
     fields = dict.fromkeys(field_kinds(layout.fraud_type.transaction))
-    BatchFeatures(layout, [Event(layout.fraud_type.name, "warm-up", 0, 0, fields)], [{}], {})
+    event = Event(layout.fraud_type.name, "warm-up", 0, 0, fields)
+    _ = BatchFeatures(layout, [event], [{}], {}).matrix
 
 
 class BatchFeatures:
@@ -127,7 +117,6 @@ class BatchFeatures:
         states: by key, of every entity of every event; None where it was never seen.
 
     Attributes:
-        matrix: the events' features, shape (n, features), float64.
         states: by key, after the batch.
 
     Raises:
@@ -157,7 +146,28 @@ class BatchFeatures:
             self.states.update(zip(groups, after.states, strict=True))
             columns[place : place + entity.size] = after.aggregates.T
             place += entity.size
-        self.matrix = _matrix(layout, events, columns)
+        self._layout, self._events, self._columns = layout, events, columns
+
+    @cached_property
+    def matrix(self) -> Floats:
+        """The events' features, shape (n, features), float64."""
+        return _matrix(self._layout, self._events, self._columns)
+
+
+def _remembered(rows: Sequence[Mapping[str, Scalar]], names: Sequence[str]) -> Ints:
+    """What states remember of fields, shape (rows, names), NONE where null."""
+    out = np.empty((len(rows), len(names)), np.int64)
+    for place, name in enumerate(names):
+        if name == PLACE:
+            out[:, place] = [_place(fields[LATITUDE], fields[LONGITUDE]) for fields in rows]
+        else:
+            values = [fields[name] for fields in rows]
+            out[:, place] = [NONE if each is None else text_id(str(each)) for each in values]
+    return out
+
+
+def _place(north: Scalar, east: Scalar) -> int:
+    return NONE if north is None or east is None else place_id(float(north), float(east))
 
 
 def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Floats:

@@ -19,7 +19,7 @@ from bentos.scoring.challenge import Challenger
 from bentos.scoring.model import ScoringModel
 from fraud.domain.deployment import Deployment
 from fraud.domain.errors import FraudError, ModelUnavailable
-from fraud.domain.event import from_us
+from fraud.domain.event import iso_text
 from fraud.domain.fraud_type import FraudType
 
 RECHECK_S = 60.0
@@ -169,7 +169,7 @@ class ChampionShelf:
             }
         content: dict[str, Any] = {
             "model_version": served.model.version,
-            "promoted_at": _iso(served.deployment.promoted_at_us),
+            "promoted_at": iso_text(served.deployment.promoted_at_us),
             "status": "stale" if problem else "ok",
         }
         if problem:
@@ -188,7 +188,3 @@ def settle_heap() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-
-def _iso(time_us: int) -> str:
-    return from_us(time_us).isoformat().replace("+00:00", "Z")

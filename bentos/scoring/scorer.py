@@ -26,6 +26,7 @@ from fraud.ledger.decisions import (
     known_transactions,
 )
 from fraud.ledger.labels import make_known
+from fraud.ledger.pipeline import PipelinedCursor
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.statement import Cursor
 from fraud.security.encryption import FieldProtection
@@ -171,7 +172,7 @@ class _Batch:
 
     def __init__(
         self,
-        cursor: Cursor,
+        cursor: PipelinedCursor,
         requests: Sequence[ScoreRequest],
         now_us: int,
         protection: FieldProtection,
@@ -192,10 +193,12 @@ class _Batch:
         known, labelled = known_transactions(self._cursor, ids)
         fresh = self._first_seen(known)
         seqs = self._observe_order(fresh, keys, loaded, labelled)
-        records, states = self._judge(fresh, keys, loaded, seqs, judges)
+        features = self._features(fresh, keys, loaded)
+        self._save(features, keys, seqs, loaded)
+        records = self._judge(features, seqs, judges)
         decided = {record.event.transaction_id: record for record in records}
         answers = [self._answer(place, known, decided) for place in range(len(self._requests))]
-        self._write(records, keys, states, seqs, loaded)
+        insert_decisions(self._cursor, records)
         return answers
 
     def _first_seen(self, known: Mapping[str, KnownDecision]) -> list[int]:
@@ -237,31 +240,52 @@ class _Batch:
             last.update(dict.fromkeys(mine, seq))
         return seqs
 
-    def _judge(
+    def _features(
         self,
         fresh: Sequence[int],
         keys: Sequence[Mapping[str, str]],
         loaded: Mapping[str, StoredState],
-        seqs: Mapping[int, int],
-        judges: Mapping[str, Decider],
-    ) -> tuple[list[DecisionRecord], dict[str, bytes]]:
-        """The decisions on the fresh requests, and the states they leave."""
-        records: dict[int, DecisionRecord] = {}
-        states: dict[str, bytes] = {}
-        for name, judge in judges.items():
-            layout = type_layout(name)
-            places = [p for p in fresh if self._requests[p].event.fraud_type == name]
-            if not places:
-                continue
-            events = [self._hidden[place] for place in places]
-            mine = [keys[place] for place in places]
+    ) -> dict[str, tuple[list[int], BatchFeatures]]:
+        """By fraud type, the fresh requests' places and features."""
+        places: dict[str, list[int]] = {}
+        for place in fresh:
+            places.setdefault(self._requests[place].event.fraud_type, []).append(place)
+        found = {}
+        for name, mine in places.items():
             before = {
                 key: loaded[key].state if key in loaded else None
-                for each in mine
-                for key in each.values()
+                for place in mine
+                for key in keys[place].values()
             }
-            batch = BatchFeatures(layout, events, mine, before)
-            states |= batch.states
+            events, theirs = [self._hidden[p] for p in mine], [keys[p] for p in mine]
+            found[name] = mine, BatchFeatures(type_layout(name), events, theirs, before)
+        return found
+
+    def _save(
+        self,
+        features: Mapping[str, tuple[list[int], BatchFeatures]],
+        keys: Sequence[Mapping[str, str]],
+        seqs: Mapping[int, int],
+        loaded: Mapping[str, StoredState],
+    ) -> None:
+        """Write the states; the server does so while the events are judged."""
+        states = {k: state for _, batch in features.values() for k, state in batch.states.items()}
+        last_seq = {key: seq for place, seq in seqs.items() for key in keys[place].values()}
+        changed = {key: StoredState(states[key], seq) for key, seq in last_seq.items()}
+        save_states(self._cursor, changed, loaded)
+        self._cursor.start()
+
+    def _judge(
+        self,
+        features: Mapping[str, tuple[list[int], BatchFeatures]],
+        seqs: Mapping[int, int],
+        judges: Mapping[str, Decider],
+    ) -> list[DecisionRecord]:
+        """The decisions, in observation order."""
+        records: dict[int, DecisionRecord] = {}
+        for name, (places, batch) in features.items():
+            judge, fraud_type = judges[name], type_layout(name).fraud_type
+            events = [self._hidden[place] for place in places]
             matrix = batch.matrix
             sent = [self._requests[place] for place in places]
             verdicts = judge.decide([each.event for each in sent], matrix, self.now_us)
@@ -273,29 +297,16 @@ class _Batch:
                 records[place] = DecisionRecord(
                     event=event,
                     sealed=self._protection.sealed(request.event),
-                    subject=str(event.fields[layout.fraud_type.subject]),
+                    subject=str(event.fields[fraud_type.subject]),
                     seq=seqs[place],
                     observed_at_us=seqs[place],
                     body_digest=self._protection.digest(request.body_digest),
                     decision=decision,
                     feature_values=row.astype("<f8").tobytes(),
-                    schema_hash=layout.fraud_type.schema_hash,
+                    schema_hash=fraud_type.schema_hash,
                     actor=request.actor,
                 )
-        return [records[place] for place in fresh], states
-
-    def _write(
-        self,
-        records: Sequence[DecisionRecord],
-        keys: Sequence[Mapping[str, str]],
-        states: Mapping[str, bytes],
-        seqs: Mapping[int, int],
-        loaded: Mapping[str, StoredState],
-    ) -> None:
-        last_seq = {key: seq for place, seq in seqs.items() for key in keys[place].values()}
-        changed = {key: StoredState(states[key], seq) for key, seq in last_seq.items()}
-        save_states(self._cursor, changed, loaded)
-        insert_decisions(self._cursor, records)
+        return [records[place] for place in sorted(records)]
 
     def _answer(
         self,

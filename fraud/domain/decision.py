@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fraud.domain.deployment import CHAMPION, Role
-from fraud.domain.event import from_us
+from fraud.domain.event import iso_text
 from fraud.domain.policy import ACTIONS, Action
 from fraud.domain.rules import RiskLevel
 
@@ -107,7 +107,7 @@ def reply(decision: Decision) -> dict[str, object]:
         "model_version": decision.model_version,
         "policy_version": decision.policy_version,
         "degraded": decision.degraded,
-        "scored_at": from_us(decision.scored_at_us).isoformat().replace("+00:00", "Z"),
+        "scored_at": iso_text(decision.scored_at_us),
         "replayed": decision.is_replayed,
     }
 

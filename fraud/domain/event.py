@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -45,6 +46,12 @@ def to_us(moment: dt.datetime) -> int:
 def from_us(time_us: int) -> dt.datetime:
     """The aware UTC datetime of microseconds since 1970."""
     return EPOCH + dt.timedelta(microseconds=time_us)
+
+
+@lru_cache(64)  # of a batch most are the same
+def iso_text(time_us: int) -> str:
+    """ISO 8601 of microseconds since 1970, e.g. `2026-01-15T10:30:00Z`."""
+    return from_us(time_us).isoformat().replace("+00:00", "Z")
 
 
 def _parse_timestamp(value: object) -> dt.datetime:
@@ -241,6 +248,6 @@ def text_ids(values: Iterable[str]) -> NDArray[np.int64]:
     return numbers
 
 
-def entity_key(entity: str, values: tuple[str, ...]) -> str:
+def entity_key(entity: str, values: Iterable[str]) -> str:
     """The key of an entity's state: its name and identifying values, space separated."""
     return " ".join((entity, *values))

@@ -31,10 +31,10 @@ class Entity:
 
     def key(self, values: Mapping[str, Scalar]) -> str | None:
         """The key of this entity's state for an event; None where a field is null."""
-        parts = tuple(values[name] for name in self.fields)
-        if any(part is None for part in parts):
+        parts = [values[name] for name in self.fields]
+        if None in parts:
             return None
-        return entity_key(self.name, tuple(str(part) for part in parts))
+        return entity_key(self.name, [str(part) for part in parts])
 
 
 @dataclass(frozen=True)

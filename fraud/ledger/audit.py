@@ -89,7 +89,6 @@ def genesis(chain: str) -> bytes:
     return hashlib.sha256(json.dumps(["audit chain", chain]).encode()).digest()
 
 
-@lru_cache(1024)  # actors, origins and kinds are few
 def one_line(text: str) -> str:
     r"""The text as printable characters of one line; different texts stay different.
 
@@ -102,6 +101,10 @@ def one_line(text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return f"{_escaped(text[:LONGEST_TEXT])}\\...[{len(text)} characters, {digest}]"
     return _escaped(text)
+
+
+_familiar = lru_cache(1024)(one_line)
+"""For actors, origins and kinds, which are few."""
 
 
 def _escaped(text: str) -> str:
@@ -222,11 +225,11 @@ def append(
             chain=chain,
             position=position,
             recorded_at_us=now_us,
-            actor=one_line(entry.actor),
-            action=one_line(entry.action),
+            actor=_familiar(entry.actor),
+            action=_familiar(entry.action),
             outcome=entry.outcome,
-            origin=one_line(entry.origin),
-            object_type=one_line(entry.object_type),
+            origin=_familiar(entry.origin),
+            object_type=_familiar(entry.object_type),
             object_id=one_line(entry.object_id),
             detail=_json(entry.detail),
             prev_hash=last_hash,
@@ -261,10 +264,13 @@ def _parameters(record: StoredRecord, own_hash: bytes) -> dict[str, object]:
     }
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, default=str, allow_nan=False)
+
+
 def _json(detail: Mapping[str, object]) -> str:
     """Canonical JSON, ASCII only; what JSON cannot say is written as text, no card number is."""
     try:
-        text = json.dumps(detail, sort_keys=True, default=str, allow_nan=False)
+        text = _CANONICAL.encode(detail)
     except ValueError:
         detail = json.loads(json.dumps(detail, default=str), parse_constant=str)
         text = json.dumps(detail, sort_keys=True)

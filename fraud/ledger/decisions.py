@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import orjson
-import psycopg2.errors
 
 from fraud.domain.decision import Decision, Reason, reply
-from fraud.domain.event import Event, from_us, to_us
+from fraud.domain.event import Event, to_us
 from fraud.domain.rules import RiskLevel
 from fraud.ledger.outbox import RESULTS_TOPIC
 from fraud.ledger.statement import Cursor, Statement
@@ -137,7 +136,7 @@ _INSERT = Statement(
     """
     WITH batch AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset($1::jsonb) AS record (
-            event_time timestamp, amount numeric, seq bigint, observed_at timestamptz,
+            event_time_us bigint, amount numeric, seq bigint, observed_at_us bigint,
             amount_minor bigint, body_digest text, fields jsonb, sealed text, reply jsonb,
             feature_values text, schema_hash text, actor text, outbox_key text,
             alert_type text, description text, rules_version bigint, lists_version bigint,
@@ -151,10 +150,13 @@ _INSERT = Statement(
             amount_minor, body_digest, fields, sealed
         )
         SELECT
-            reply->>'transaction_id', event_time, amount, fields->>'user_id',
+            reply->>'transaction_id',
+            timestamp 'epoch' + event_time_us * interval '1 microsecond', amount,
+            fields->>'user_id',
             fields->>'merchant_id', fields->>'merchant_category',
             (reply->>'fraud_probability')::numeric, reply->>'risk_level',
-            reply->>'recommended_action', reply->>'fraud_type', seq, observed_at, amount_minor,
+            reply->>'recommended_action', reply->>'fraud_type', seq,
+            timestamptz 'epoch' + observed_at_us * interval '1 microsecond', amount_minor,
             decode(body_digest, 'base64'), fields, sealed
         FROM batch
     ), new_decisions AS (
@@ -196,23 +198,14 @@ def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
     One round trip. A case has the id of its decision.
 
     Raises:
-        psycopg2.errors.UniqueViolation: a transaction_id was decided already, if
-            `is_duplicate` says so of the error; nothing is written.
+        psycopg2.errors.UniqueViolation: a transaction_id was decided already, or an observation
+            number taken; nothing is written.
         ValueError: a number is NaN or infinite.
     """
     if records:
         _check_numbers(records)
         batch = orjson.dumps([_parameters(record) for record in records])
         _INSERT.execute(cursor, (batch.decode(), RESULTS_TOPIC))
-
-
-def is_duplicate(error: psycopg2.errors.UniqueViolation) -> bool:
-    """Whether the error means that a transaction_id was decided already."""
-    return error.diag.constraint_name in _DUPLICATE
-
-
-_DUPLICATE = {"uq_transactions_transaction_id", "uq_decisions_transaction_id"}
-"""The server inserts into both tables in an order of its own choice."""
 
 
 def _check_numbers(records: Sequence[DecisionRecord]) -> None:
@@ -229,10 +222,10 @@ def _check_numbers(records: Sequence[DecisionRecord]) -> None:
 def _parameters(record: DecisionRecord) -> dict[str, object]:
     event, decision = record.event, record.decision
     parameters: dict[str, object] = {
-        "event_time": from_us(event.event_time_us).isoformat(),
+        "event_time_us": event.event_time_us,
         "amount": f"{event.amount_minor // 100}.{event.amount_minor % 100:02}",
         "seq": record.seq,
-        "observed_at": from_us(record.observed_at_us).isoformat(),
+        "observed_at_us": record.observed_at_us,
         "amount_minor": event.amount_minor,
         "body_digest": base64.b64encode(record.body_digest).decode(),
         "fields": dict(event.fields),

@@ -5,24 +5,45 @@ a wait for the interpreter, which another thread took meanwhile. So statements w
 nobody waits for travel with the next ones, BEGIN with the first and COMMIT with the last.
 """
 
+import select
+from collections.abc import Sequence
+from ctypes import string_at
 from typing import Any
 
+import psycopg2
+import psycopg2.errors
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import string_types
+
+from fraud.ledger import libpq
+from fraud.ledger.binary import decoded, encoded
+
+MUCH_BYTES = 32_768
+"""From here on libpq sends before it is asked to (its buffer for pipelines takes twice that)."""
 
 
 class PipelinedCursor:
-    """A cursor that sends its statements when rows are asked for, or at the commit.
+    """A cursor that waits for the server when rows are asked for, and at the commit.
 
-    An error of a statement shows where it is sent: in `fetchall` or `commit`. The server runs
-    what travels together one by one and stops at the first error, so COMMIT is never reached.
+    An error of a statement shows there: in `fetchall` or `commit`. The server runs the
+    statements one by one and skips what follows an error, so COMMIT is never reached.
 
     Args:
         cursor: of a connection in autocommit mode, so that BEGIN and COMMIT are ours to send.
+
+    Raises:
+        psycopg2.OperationalError: the connection broke.
     """
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._unsent = [b"BEGIN"]
+        self._line = cursor.connection.pgconn_ptr
+        self._rows: list[tuple[Any, ...]] = []
+        self._kinds: tuple[str, ...] = ()
+        self._check(libpq.set_nonblocking(self._line, 1) == 0)
+        self._check(libpq.enter_pipeline(self._line))
+        self._syncs, self._is_synced = 0, True
+        self.execute("BEGIN")
 
     @property
     def connection(self) -> Any:
@@ -30,19 +51,137 @@ class PipelinedCursor:
         return self._cursor.connection
 
     def execute(self, query: str, vars: Any = None) -> None:
-        """Take statements with parameters along; they are sent later."""
-        self._unsent.append(self._cursor.mogrify(query, vars))
+        """Take a statement with parameters along."""
+        text = self._cursor.mogrify(query, vars)
+        self._send(libpq.send_query(self._line, text, 0, None, None, None, None, 0), ())
+
+    def execute_prepared(
+        self, name: str, kinds: Sequence[str], values: Sequence[object], row: tuple[str, ...]
+    ) -> None:
+        """Take a prepared statement along, its parameters in binary.
+
+        Args:
+            name: of the statement.
+            kinds: types of its parameters.
+            values: the parameters, see `encoded`.
+            row: types of the columns it answers with in binary; none where it answers in text.
+        """
+        sent = [encoded(*each) for each in zip(kinds, values, strict=True)]
+        arguments = libpq.parameters([data for data, _ in sent], [form for _, form in sent])
+        is_much = sum(len(data) for data, _ in sent if data) > MUCH_BYTES
+        send = libpq.send_much_prepared if is_much else libpq.send_prepared
+        self._send(send(self._line, name.encode(), *arguments, bool(row)), row)
+
+    def start(self) -> None:
+        """Have the server start on what was taken along, while the caller prepares more."""
+        self._check(libpq.flush(self._line) >= 0)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Send what is unsent; all rows of the last statement."""
-        self._send()
-        return self._cursor.fetchall()
+        """Wait for the server; all rows of the last statement."""
+        self._wait()
+        return self._rows
 
     def commit(self) -> None:
-        """Send what is unsent, and end the transaction."""
-        self._unsent.append(b"COMMIT")
-        self._send()
+        """End the transaction, and wait for the server."""
+        self.execute("COMMIT")
+        self._wait()
 
-    def _send(self) -> None:
-        statements, self._unsent = b";".join(self._unsent), []
-        self._cursor.execute(statements)
+    def close(self) -> None:
+        """Leave the connection to plain cursors; an open transaction stays open.
+
+        Raises:
+            psycopg2.OperationalError: the connection broke.
+        """
+        if not self._is_synced:
+            self._sync()
+        while self._syncs:  # one is left over where a row could not be read
+            self._drain()
+        self._check(libpq.exit_pipeline(self._line))
+        self._check(libpq.set_nonblocking(self._line, 0) == 0)
+
+    def _send(self, is_sent: int, kinds: tuple[str, ...]) -> None:
+        self._is_synced, self._kinds = False, kinds
+        self._check(is_sent)
+
+    def _sync(self) -> None:
+        self._check(libpq.sync(self._line))
+        self._syncs, self._is_synced = self._syncs + 1, True
+
+    def _wait(self) -> None:
+        self._sync()
+        error = self._drain()
+        if error is not None:
+            raise error
+
+    def _drain(self) -> psycopg2.Error | None:
+        """Take all results up to the next point of synchronisation; the first error."""
+        error: psycopg2.Error | None = None
+        self._rows = []
+        while True:
+            result = self._result()
+            if result is None:
+                continue
+            try:
+                kind = libpq.result_status(result)
+                if kind == libpq.PGRES_PIPELINE_SYNC:
+                    self._syncs -= 1
+                    return error
+                if kind in (libpq.PGRES_TUPLES_OK, libpq.PGRES_COMMAND_OK):
+                    self._rows = self._read(result) if libpq.row_count(result) else []
+                elif kind != libpq.PGRES_PIPELINE_ABORTED:
+                    error = error or _error(result)
+            finally:
+                libpq.clear(result)
+
+    def _result(self) -> int | None:
+        """The next result, None after each statement's last."""
+        if libpq.is_busy(self._line):
+            self._wait_for_result()
+        result: int | None = libpq.get_result(self._line)
+        if result is None:
+            self._check(libpq.status(self._line) == libpq.CONNECTION_OK)
+        return result
+
+    def _wait_for_result(self) -> None:
+        poller, line = select.poll(), self._cursor.connection.fileno()
+        poller.register(line, select.POLLIN)
+        while libpq.is_busy(self._line):
+            unsent = libpq.flush(self._line)
+            self._check(unsent >= 0)
+            poller.modify(line, select.POLLIN | (select.POLLOUT if unsent else 0))
+            poller.poll()
+            self._check(libpq.consume_input(self._line))
+
+    def _read(self, result: int) -> list[tuple[Any, ...]]:
+        columns = range(libpq.column_count(result))
+        kinds = self._kinds
+        casts = [] if kinds else [string_types.get(libpq.column_type(result, c)) for c in columns]
+
+        def cell(row: int, column: int) -> Any:
+            if libpq.is_null(result, row, column):
+                return None
+            at, size = libpq.value(result, row, column), libpq.value_length(result, row, column)
+            data = string_at(at, size)
+            if kinds:
+                return decoded(kinds[column], data)
+            cast, text = casts[column], data.decode()
+            return cast(text, self._cursor) if cast else text
+
+        return [tuple(cell(row, c) for c in columns) for row in range(libpq.row_count(result))]
+
+    def _check(self, is_well: object) -> None:
+        if not is_well:
+            reason = libpq.error_message(self._line).decode(errors="replace").strip()
+            raise psycopg2.OperationalError(reason or "the connection to the server broke")
+
+
+def _error(result: int) -> psycopg2.Error:
+    """A failed statement's error, of the class psycopg2 has for it."""
+    code = (libpq.result_error_field(result, libpq.SQLSTATE) or b"").decode()
+    message = libpq.result_error(result).decode(errors="replace")
+    try:
+        error = psycopg2.errors.lookup(code)(message)
+    except KeyError:
+        error = psycopg2.DatabaseError(message)
+    error.__setstate__({"pgcode": code or None, "pgerror": message})  # type: ignore[no-untyped-call]
+    return error

@@ -109,8 +109,11 @@ class ConnectionPool:
             try:
                 with lent.cursor() as opened:
                     pipelined = PipelinedCursor(opened)
-                    yield pipelined
-                    pipelined.commit()
+                    try:
+                        yield pipelined
+                        pipelined.commit()
+                    finally:
+                        pipelined.close()
             finally:
                 _end(lent)
 

@@ -12,7 +12,6 @@ from fraud.domain.rules import RiskLevel
 from fraud.ledger.decisions import (
     DecisionRecord,
     insert_decisions,
-    is_duplicate,
     known_transactions,
 )
 from fraud.ledger.pool import ConnectionPool
@@ -174,9 +173,8 @@ def test_a_second_decision_of_a_transaction_is_refused_as_such(
     first, other = a_record(), a_record()
     store(ledger_pool, first)
     again = a_record(first.event, a_decision(first.event, fraud_probability=0.9))
-    with pytest.raises(psycopg2.errors.UniqueViolation) as caught:
+    with pytest.raises(psycopg2.errors.UniqueViolation, match="transaction_id"):
         store(ledger_pool, other, again)
-    assert is_duplicate(caught.value)
     with ledger_pool.transaction() as cursor:
         known = known_transactions(
             cursor, [first.event.transaction_id, other.event.transaction_id]
@@ -189,9 +187,8 @@ def test_a_second_decision_of_a_transaction_is_refused_as_such(
 def test_observation_numbers_are_not_given_twice(ledger_pool: ConnectionPool) -> None:
     first = a_record()
     store(ledger_pool, first)
-    with pytest.raises(psycopg2.errors.UniqueViolation) as caught:
+    with pytest.raises(psycopg2.errors.UniqueViolation, match="fraud_type_seq"):
         store(ledger_pool, a_record()._replace(seq=first.seq))
-    assert not is_duplicate(caught.value)
 
 
 def test_a_number_that_is_none_is_never_stored(ledger_pool: ConnectionPool) -> None:
