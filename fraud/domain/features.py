@@ -157,6 +157,28 @@ class Amount(Feature):
         return inputs.amount_minor() / 100.0
 
 
+ROUND_MINOR = (5, 10, 50, 100, 500, 1_000, 5_000, 10_000)
+"""Round sums in minor units, each a multiple of those before it."""
+
+
+@dataclass(frozen=True)
+class AmountRoundness(Feature):
+    """How round the amount is: 0 is to the cent, 4 is whole major units, 8 is whole hundreds."""
+
+    unit: str = "index"
+
+    @property
+    def name(self) -> str:
+        return "amount_roundness"
+
+    def finish(self, inputs: Inputs) -> Floats:
+        amount = inputs.amount_minor()
+        out = np.zeros(len(amount))
+        for unit in ROUND_MINOR:
+            out += amount % unit == 0
+        return out
+
+
 @dataclass(frozen=True)
 class Number(Feature):
     """A numeric or boolean field of the event itself."""

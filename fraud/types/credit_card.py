@@ -14,7 +14,7 @@ from fraud.domain.event import (
     TogetherWith,
     TransactionBase,
 )
-from fraud.domain.features import Amount, Calendar, Category, Number
+from fraud.domain.features import Amount, AmountRoundness, Calendar, Category, Number
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.history import (
     AmountMean,
@@ -120,6 +120,7 @@ CREDIT_CARD = FraudType(
     ),
     features=(
         Amount(),
+        AmountRoundness(),
         Number(field="distance_from_home_km", default=-1.0, unit="km"),
         Number(field="foreign_transaction", default=-1.0),
         Number(field="card_present", default=-1.0),

@@ -12,12 +12,12 @@ from functools import cache, reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
-SECOND = 1_000_000
+SECOND, DAY = 1_000_000, 86_400_000_000
 UNIT = {"h": 3600 * SECOND, "d": 86_400 * SECOND}
 YEAR = 366 * 86_400.0
 REMEMBERED = 64
 RADIUS_M = 6_371_008.8
-DAY = 86_400 * SECOND
+ROUND = (5, 10, 50, 100, 500, 1000, 5000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,9 @@ class Oracle:
     # one method per family; the names of their parameters are groups of the patterns
 
     def own(self, name: str) -> float:
-        if name == "amount":
-            return self.event.amount / 100
+        if name.startswith("amount"):
+            cents = self.event.amount
+            return cents / 100 if name == "amount" else sum(cents % n == 0 for n in ROUND)
         value = self.event.body[name]
         if value is None:
             return 0.0 if name in self.facts.zeros else -1.0

@@ -230,9 +230,15 @@ def test_a_standard_score_needs_two_amounts_that_differ_and_stops_at_ten() -> No
     assert world.event(NOON, amount=9_999_999_999).last()["user_amount_zscore_30d"] == 10
 
 
+def test_roundness_counts_the_round_sums_that_divide_an_amount() -> None:
+    cents = {1_99: 0, 2_05: 1, 2_10: 2, 2_50: 3, 2_00: 4, 5_00: 5, 30_00: 6, 50_00: 7, 700_00: 8}
+    for amount, roundness in cents.items():
+        assert World().event(NOON, amount=amount).last()["amount_roundness"] == roundness, amount
+
+
 def test_every_feature_has_its_default_where_it_is_undefined() -> None:
     (found,) = World().event(NOON, merchant_category="unheard of").features()
-    always = {"amount", "local_hour", "local_weekday", "is_weekend", "is_night"}
+    always = {"amount", "amount_roundness", "local_hour", "local_weekday", "is_weekend", "is_night"}
     for feature in CREDIT_CARD.features:
         if feature.name not in always:
             assert found[feature.name] == feature.default, feature.name

@@ -35,7 +35,8 @@ def test_a_policy_is_named_by_its_content() -> None:
 
 
 def test_reasons_name_what_raised_the_score_largest_first() -> None:
-    features = CREDIT_CARD.features[:4]
+    names = ("amount", "distance_from_home_km", "foreign_transaction", "card_present")
+    features = [CREDIT_CARD.features[CREDIT_CARD.feature_names.index(name)] for name in names]
     reasons = top_reasons(features, [900.0, 3.0, 1.0, 0.0], [0.5, 1.5, -2.0, 0.0])
     assert [reason.feature for reason in reasons] == ["distance_from_home_km", "amount"]
     assert reasons[1].code == "AMOUNT"
@@ -45,6 +46,7 @@ def test_reasons_name_what_raised_the_score_largest_first() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
+        ("amount_roundness", 4.0, "4 is whole major units, 8 is whole hundreds: 4"),
         ("used_chip", -1.0, "Used chip, as sent with the event: not sent"),
         ("user_count_1h", 7.0, "Events of the user in the last 1h: 7 events"),
         ("user_seconds_since_last", 5400.0, "Time since the user's last event: 1.5 h"),
