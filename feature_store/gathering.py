@@ -35,14 +35,12 @@ class Facts:
 
     def fill(self, rows: slice) -> None:
         """Pack these rows; to be done for all rows before the first `take`."""
-        history, width = self._history, len(self._narrow_names)
-        log, label, known, *codes = self._narrow[rows, :width].T
-        wide = self._wide[rows]
-        wide[:, 0], wide[:, 1] = history.time_us[rows], history.amount_minor[rows]
-        _quantised_logs(history.amount_minor[rows], log_tables(), log)
-        label[:], known[:] = history.label[rows], history.labels_known[rows]
-        for name, column in zip(self._narrow_names[3:], codes, strict=True):
-            column[:] = history.texts[name.removeprefix(f"{CODE} ")].codes[rows]
+        history, narrow = self._history, self._narrow[rows]
+        own = history.time_us[rows], history.amount_minor[rows]
+        of_labels = history.label[rows], history.labels_known[rows]
+        _pack(*own, *of_labels, log_tables(), self._wide[rows], narrow)
+        for place, name in enumerate(self._narrow_names[3:], start=3):
+            narrow[:, place] = history.texts[name.removeprefix(f"{CODE} ")].codes[rows]
 
     def holds(self, name: str) -> bool:
         """Whether this column is packed."""
@@ -66,10 +64,21 @@ def _in_lines(memory: Rows, width: int) -> Rows:
 
 
 @_compile
-def _quantised_logs(amount_minor: Ints, log_tables: tuple[Ints, Ints], out: Rows) -> None:
+def _pack(
+    time_us: Ints,
+    amount_minor: Ints,
+    label: Rows,
+    labels_known: Rows,
+    log_tables: tuple[Ints, Ints],
+    wide: Ints,
+    narrow: Rows,
+) -> None:
+    """The first columns of both tables."""
     small, steps = log_tables
-    for i in range(len(amount_minor)):
-        out[i] = quantised_log_of(amount_minor[i], small, steps)
+    for i in range(len(time_us)):
+        wide[i, 0], wide[i, 1] = time_us[i], amount_minor[i]
+        narrow[i, 0] = quantised_log_of(amount_minor[i], small, steps)
+        narrow[i, 1], narrow[i, 2] = label[i], labels_known[i]
 
 
 @_compile

@@ -56,7 +56,7 @@ def largest_group(starts: Ints) -> int:
 
 
 @_inline
-def _tile(time_us: int, hop: int, per_us: float) -> tuple[int, int]:
+def tile_of(time_us: int, hop: int, per_us: float) -> tuple[int, int]:
     """`divmod(time_us, hop)`; by a multiplication, which is within one of the truth."""
     tile = int(time_us * per_us)
     rest = time_us - tile * hop
@@ -182,7 +182,7 @@ def _sums_by_tile(
     count, latest, latest_tile, latest_rest = 0, NONE, 0, 0
     for place in range(begin, end):
         now = time_us[place]
-        tile, rest = _tile(now, hop, per_us)
+        tile, rest = tile_of(now, hop, per_us)
         for w in range(windows):
             first = tile - reach_tiles[w] - (rest < reach_rest[w])
             if latest > now:  # else the window itself ends above the horizon
@@ -234,41 +234,98 @@ def distinct_sums(
     """Recently seen values whose last sighting lies in the window -> `out` (windows, n).
 
     `codes` are the field's values as integers below `values`, -1 where null. The `memory`
-    most recently seen values are remembered, the oldest is forgotten first: each sighting
-    is appended to a log, the value's former one is struck out (-1). No sighting lies further
-    than `lag` before an earlier one, so a search from the end can stop early.
+    most recently seen values are remembered, the oldest is forgotten first.
     """
-    seen = np.empty(2 * memory, np.int64)
-    when = np.empty(2 * memory, np.int64)
-    places = np.empty(values, np.int64)  # holds only where `seen` confirms it
+    if values == 0:
+        out[:] = 0
+        return
+    largest = largest_group(starts)
+    times, scratch = np.empty(largest + SENTINELS, np.int64), np.empty((3, largest), np.int64)
+    places = np.empty(values, np.int64)
+    seen, when = np.empty(2 * memory, np.int64), np.empty(2 * memory, np.int64)
+    is_delayed = delays.any()
     for group in range(len(starts) - 1):
-        length, latest, lag = 0, NONE, 0
-        for place in range(starts[group], starts[group + 1]):
-            now = time_us[place]
-            if now < latest:
-                lag = max(lag, latest - now)
-            latest = max(latest, now)
-            for w in range(len(hops)):
-                out[w, place] = 0
-                if length == 0:
-                    continue
-                begin_us = (now - delays[w] - lengths[w]) // hops[w] * hops[w]
-                end_us = ((now - delays[w]) // hops[w] + 1) * hops[w]
-                total, known, k = 0, 0, length - 1
-                while k >= 0 and known < memory and when[k] + lag >= begin_us:
-                    known += seen[k] >= 0
-                    total += (seen[k] >= 0) & (begin_us <= when[k]) & (when[k] < end_us)
-                    k -= 1
-                out[w, place] = total
-            code = codes[place]
-            if code >= 0:
-                if length == len(seen):
-                    length = _forget(seen, when, places, length, memory)
-                former = places[code]
-                if 0 <= former < length and seen[former] == code:
-                    seen[former] = -1
-                seen[length], when[length], places[code] = code, now, length
-                length += 1
+        begin, end = starts[group], starts[group + 1]
+        own, size = codes[begin:end], end - begin
+        if is_delayed or not copied_if_ascending(time_us[begin:end], times):
+            edges = hops, lengths, delays
+            _distinct_by_log(
+                time_us[begin:end], own, memory, *edges, seen, when, places, out[:, begin:end]
+            )
+            continue
+        begins, rests, low = scratch[0, :size], scratch[1, :size], scratch[2, :size]
+        for w in range(len(hops)):
+            tile_edges(times, hops[w], begins, rests)
+            first_inside(times, begins, rests, lengths[w], hops[w], low)
+            _distinct_since(low, own, memory, places, out[w, begin:end])
+
+
+@_inline
+def _distinct_since(low: Ints, codes: Ints, memory: int, places: Ints, out: Ints) -> None:
+    """Values seen from `low`, which rises, to each event itself, excluded -> `out`.
+
+    A value is inside as long as its last sighting is.
+    """
+    left, inside = 0, 0
+    for i in range(len(codes)):
+        while left < low[i]:
+            inside -= int(codes[left] >= 0 and places[codes[left]] == left)
+            left += 1
+        out[i] = min(inside, memory)
+        code = codes[i]
+        if code >= 0:
+            former = places[code]  # holds only where `codes` confirms it
+            is_inside = left <= former < i and codes[former] == code
+            inside += int(not is_inside)
+            places[code] = i
+
+
+@_compile
+def _distinct_by_log(
+    time_us: Ints,
+    codes: Ints,
+    memory: int,
+    hops: Ints,
+    lengths: Ints,
+    delays: Ints,
+    seen: Ints,
+    when: Ints,
+    places: Ints,
+    out: Ints,
+) -> None:
+    """`distinct_sums` of one entity, whatever its times.
+
+    Each sighting is appended to a log, the value's former one is struck out (-1). No sighting
+    lies further than `lag` before an earlier one, so a search from the end can stop early.
+    `places` holds only where `seen` confirms it.
+    """
+    length, latest, lag = 0, NONE, 0
+    for place in range(len(time_us)):
+        now = time_us[place]
+        if now < latest:
+            lag = max(lag, latest - now)
+        latest = max(latest, now)
+        for w in range(len(hops)):
+            out[w, place] = 0
+            if length == 0:
+                continue
+            begin_us = (now - delays[w] - lengths[w]) // hops[w] * hops[w]
+            end_us = ((now - delays[w]) // hops[w] + 1) * hops[w]
+            total, known, k = 0, 0, length - 1
+            while k >= 0 and known < memory and when[k] + lag >= begin_us:
+                known += seen[k] >= 0
+                total += (seen[k] >= 0) & (begin_us <= when[k]) & (when[k] < end_us)
+                k -= 1
+            out[w, place] = total
+        code = codes[place]
+        if code >= 0:
+            if length == len(seen):
+                length = _forget(seen, when, places, length, memory)
+            former = places[code]
+            if 0 <= former < length and seen[former] == code:
+                seen[former] = -1
+            seen[length], when[length], places[code] = code, now, length
+            length += 1
 
 
 @_compile

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from feature_store.ascending import BEYOND
-from feature_store.kernels import Ints, add_to_tile, walk
+from feature_store.kernels import Ints, add_to_tile, tile_of, walk
 from fraud.domain.aggregates import NONE
 from fraud.domain.windows import LATENESS_HOPS
 
@@ -35,6 +35,7 @@ def label_sums(
 
     `label_starts[g] : label_starts[g + 1]` are the labels about entity `g`, ascending.
     """
+    per_us = 1.0 / hop
     columns = np.zeros(1, np.int64)  # a count and nothing else
     for group in range(len(starts) - 1):
         begin, end = starts[group], starts[group + 1]
@@ -47,7 +48,7 @@ def label_sums(
         count, latest = 0, NONE
         for place in range(begin, end):
             while label < labels_end and labels[label] < labels_known[place]:
-                tile = label_us[label] // hop
+                tile, _ = tile_of(label_us[label], hop, per_us)
                 count = add_to_tile(tiles, sums, count, tile, columns, 0, 0)
                 label += 1
             now = time_us[place]
@@ -55,11 +56,12 @@ def label_sums(
                 if count == 0:
                     out[w, place] = 0
                     continue
-                first = (now - lengths[w]) // hop
-                if latest != NONE:
-                    first = max(first, (latest - lengths[w]) // hop - LATENESS_HOPS)
-                low = walk(tiles, 0, first)
-                high = walk(tiles, count, now // hop + 1)
+                first, _ = tile_of(now - lengths[w], hop, per_us)
+                if latest > now:  # else the window itself ends above the horizon
+                    behind, _ = tile_of(latest - lengths[w], hop, per_us)
+                    first = max(first, behind - LATENESS_HOPS)
+                last, _ = tile_of(now, hop, per_us)
+                low, high = walk(tiles, 0, first), walk(tiles, count, last + 1)
                 out[w, place] = sums[high, 0] - sums[low, 0] if high > low else 0
             latest = max(latest, now)
 

@@ -21,11 +21,11 @@ from feature_store.columns import History
 from feature_store.finishing import Steps, fill_rows, finish_rows, steps, write_rows
 from feature_store.gathering import Facts
 from feature_store.grouping import Rows
-from feature_store.inputs import CODE, LOG
+from feature_store.inputs import CODE, LOG, PLACE
 from feature_store.passes import PART_ROWS, EntityPass
 from feature_store.plan import entity_plans, families
-from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.features import Floats, Ints
+from fraud.domain.aggregates import NONE, Aggregate, LastPlace, LastValue
+from fraud.domain.features import Feature, Floats, Ints
 from fraud.domain.fraud_type import Entity, FraudType
 
 Task = Callable[[], None]
@@ -55,22 +55,26 @@ class _Matrix:
         self._features = fraud_type.features
         self._history = history
         self._out = np.empty((history.size, len(fraud_type.features)))
+        # What no event has leaves defaults, and nothing is computed for it.
+        absent = [e for e in fraud_type.entities if any(map(history.is_void, e.fields))]
+        self._void: list[int] = []
         self._places: dict[frozenset[str], list[int]] = {}
         for place, feature in enumerate(fraud_type.features):
             needs = frozenset(aggregate.entity for aggregate in feature.aggregates())
-            self._places.setdefault(needs, []).append(place)
+            if (needs <= {each.name for each in absent} and needs) or self._is_void(feature):
+                self._void.append(place)
+            else:
+                self._places.setdefault(needs, []).append(place)
         self._crossing = [p for needs, each in self._places.items() if len(needs) > 1 for p in each]
         self._shared: dict[Aggregate, Ints] = {
             aggregate: np.full(history.size, NONE, np.int64)
             for place in self._crossing
             for aggregate in fraud_type.features[place].aggregates()
         }
-        # Entities that no event has keep their defaults, and nothing is computed for them.
-        self._void = [e for e in fraud_type.entities if any(map(history.is_void, e.fields))]
         plans = [
             plan
             for plan in entity_plans(fraud_type)
-            if plan.aggregates and plan.entity not in self._void
+            if plan.aggregates and plan.entity not in absent
         ]
         self._families = families(plans)
         used = chain.from_iterable(
@@ -78,6 +82,15 @@ class _Matrix:
         )
         self._facts = Facts(history, [f"{CODE} {field}" for field in used])
         self._rooms = local()
+
+    def _is_void(self, feature: Feature) -> bool:
+        """Whether it compares events with the last value of something that none of them has."""
+        fields = {
+            each.field if isinstance(each, LastValue) else PLACE
+            for each in feature.aggregates()
+            if isinstance(each, LastValue | LastPlace)
+        }
+        return any(map(self._history.is_void, fields))
 
     def fill(self, threads: ThreadPoolExecutor) -> Floats:
         """The finished frame."""
@@ -99,7 +112,7 @@ class _Matrix:
     def _without_history(self, rows: slice) -> None:
         """Write what events say themselves, and the defaults where they lack an entity."""
         self._facts.fill(rows)
-        own, void = self._places.get(frozenset(), []), self._places_of(*self._void)
+        own, void = self._places.get(frozenset(), []), self._void
         values = np.empty((len(own) + len(void), rows.stop - rows.start))
         self._finish(own, rows, {}, {}, values[: len(own)])
         values[len(own) :] = self._defaults(void)[:, np.newaxis]
