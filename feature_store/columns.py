@@ -1,7 +1,7 @@
 """A history as integer columns: what the offline kernels and the replay both start from."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -76,14 +76,14 @@ class History:
         fields = _text_fields(fraud_type)
         fraud = labels[labels["is_fraud"].to_numpy(bool)]
         fraud = fraud.sort_values("seq", kind="stable").reset_index(drop=True)
-        rows = each(_rows_of, [events["transaction_id"]], [fraud["transaction_id"]])
         texts = each(_texts, [events[field] for field in fields])
+        rows = _rows_of(events["transaction_id"], fraud["transaction_id"], each)
         self.texts: dict[str, Texts] = dict(zip(fields, texts, strict=True))
         self._others = Taken[str, pa.ChunkedArray](
             lambda field: pa.chunked_array(pa.array(events[field], pa.string()))
         )
         self._value_ids: dict[str, Ints] = {}
-        self._join_labels(next(iter(rows)), fraud)
+        self._join_labels(rows, fraud)
         pa.default_memory_pool().release_unused()  # what encoding texts took
 
     def _join_labels(self, rows: Ints, fraud: pd.DataFrame) -> None:
@@ -211,14 +211,23 @@ def _encoded(column: pa.ChunkedArray) -> Texts:
     return Texts(codes.astype(np.int32, copy=False), encoded.dictionary.to_pylist())
 
 
-def _rows_of(transaction_ids: pd.Series, wanted: pd.Series) -> Ints:
+def _rows_of(
+    transaction_ids: pd.Series, wanted: pd.Series, each: Callable[..., Iterable[Any]]
+) -> Ints:
     """The row of each wanted transaction, -1 where there is none."""
     some = pa.array(wanted.unique(), pa.string())
-    places = pc.index_in(pa.Array.from_pandas(transaction_ids, type=pa.string()), some)
-    places = places.fill_null(-1).to_numpy(zero_copy_only=False)
-    rows = np.full(len(some) + 1, -1, np.int64)
-    found = np.flatnonzero(places >= 0)
-    rows[places[found]] = found
+    pieces = pa.chunked_array(pa.array(transaction_ids, pa.string())).chunks
+    begins = np.cumsum([0, *map(len, pieces)])
+    rows = np.full(len(some), -1, np.int64)
+    for begin, (found, places) in zip(begins, each(partial(_found, some), pieces), strict=False):
+        rows[places] = begin + found
     codes = pc.index_in(pa.array(wanted, pa.string()), some).to_numpy(zero_copy_only=False)
     of_each: Ints = rows[codes.astype(np.int64)]
     return of_each
+
+
+def _found(some: pa.StringArray, transaction_ids: pa.StringArray) -> tuple[Ints, Ints]:
+    """Places of the ids that are among some, and which of these they are."""
+    places = pc.index_in(transaction_ids, some).fill_null(-1).to_numpy(zero_copy_only=False)
+    found = np.flatnonzero(places >= 0)
+    return found, places[found]

@@ -78,7 +78,6 @@ _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy
 
 _OPERANDS = 5
 _LINE = 8  # values in a cache line
-_AHEAD = 8  # rows whose lines are on their way
 _BLOCK = 128  # rows whose values stay in the first-level cache until they are written
 
 
@@ -262,18 +261,17 @@ def _fill(
 
 
 @_inline
-def _write(values: Floats, rows: Rows, begin: int, places: Ints, out: Floats) -> None:
-    """Write `values` (k, m) into columns `places` of the rows from `rows[begin]` on.
+def _write(values: Floats, rows: Rows, places: Ints, out: Floats) -> None:
+    """Write `values` (k, m) into columns `places` of rows that lie anywhere in memory.
 
-    They lie anywhere in memory. Their lines are asked for some rows ahead, so that the
-    processor waits for several at once.
+    Their lines are asked for beforehand, so that the processor waits for all at once.
     """
-    for i in range(values.shape[1]):
-        ahead = rows[min(begin + i + _AHEAD, len(rows) - 1)]
+    for i in range(len(rows)):
         for k in range(0, len(places), _LINE):
-            prefetch(out, ahead, places[k])
-        prefetch(out, ahead, places[-1])
-        row = out[rows[begin + i]]
+            prefetch(out, rows[i], places[k])
+        prefetch(out, rows[i], places[-1])
+    for i in range(len(rows)):
+        row = out[rows[i]]
         for k in range(len(places)):
             row[places[k]] = values[k, i]
 
@@ -315,14 +313,16 @@ def finish_rows(
             _fill(columns, step, log, defaults[k], own, log_tables, begin, values[k, :size])
         for k in range(len(operations), len(places)):
             values[k, :size] = others[k - len(operations), begin : begin + size]
-        _write(values[:, :size], rows, begin, places, out)
+        _write(values, rows[begin : begin + size], places, out)
 
 
 @_compile
-def write_rows(values: Floats, places: Ints, rows: Rows, out: Floats) -> None:
-    """Write `values` (k, m) into columns `places` of the rows `rows` of `out`."""
-    if len(places) > 0:
-        _write(values, rows, 0, places, out)
+def write_rows(values: Floats, places: Ints, begin: int, out: Floats) -> None:
+    """Write `values` (k, m) into columns `places` of the m rows of `out` from `begin` on."""
+    for i in range(values.shape[1]):
+        row = out[begin + i]
+        for k in range(len(places)):
+            row[places[k]] = values[k, i]
 
 
 @_compile

@@ -116,7 +116,7 @@ class _Matrix:
         values = np.empty((len(own) + len(void), rows.stop - rows.start))
         self._finish(own, rows, {}, {}, values[: len(own)])
         values[len(own) :] = self._defaults(void)[:, np.newaxis]
-        write_rows(values, np.array(own + void, np.int64), _numbers(rows), self._out)
+        write_rows(values, np.array(own + void, np.int64), rows.start, self._out)
         for plan, guests in self._families.items():
             absent = self._history.absent(plan.entity, rows)
             if len(absent):
@@ -129,7 +129,7 @@ class _Matrix:
         shared = {each: values[rows] for each, values in self._shared.items()}
         values = np.empty((len(self._crossing), rows.stop - rows.start))
         self._finish(self._crossing, rows, {}, shared, values)
-        write_rows(values, np.array(self._crossing, np.int64), _numbers(rows), self._out)
+        write_rows(values, np.array(self._crossing, np.int64), rows.start, self._out)
 
     def _places_of(self, *entities: Entity) -> list[int]:
         return [p for each in entities for p in self._places.get(frozenset({each.name}), [])]
@@ -173,10 +173,6 @@ class _Matrix:
         inputs = self._history.inputs(rows, own, aggregates)
         for number, place in enumerate(places):
             out[number] = self._features[place].finish(inputs)
-
-
-def _numbers(rows: slice) -> Ints:
-    return np.arange(rows.start, rows.stop)
 
 
 def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:
