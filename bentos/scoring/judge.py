@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bentos.scoring.fallback import NO_MODEL, rules_only
 from bentos.scoring.model import ScoringModel, to_probabilities
 from bentos.scoring.ruleset import CompiledRuleset
-from fraud.domain.decision import Decision, Reason, new_decision_id
+from fraud.domain.decision import Decision, Reason, new_decision_ids
 from fraud.domain.errors import ContractError, ModelUnavailable
 from fraud.domain.event import Event
 from fraud.domain.features import Floats
@@ -77,15 +77,20 @@ class Judge:
             probabilities = [math.nan] * len(events)
         else:
             probabilities = finite_probabilities(self._model, matrix)
+        ids = new_decision_ids(now_us, len(events))
         return [
-            self._decide_one(event, row, values, probability, now_us)
-            for event, row, values, probability in zip(
-                events, matrix, matrix.tolist(), probabilities, strict=True
-            )
+            self._decide_one(*each, now_us)
+            for each in zip(ids, events, matrix, matrix.tolist(), probabilities, strict=True)
         ]
 
     def _decide_one(
-        self, event: Event, row: Floats, values: list[float], probability: float, now_us: int
+        self,
+        decision_id: str,
+        event: Event,
+        row: Floats,
+        values: list[float],
+        probability: float,
+        now_us: int,
     ) -> Decision:
         findings = self._compiled.find(event, values, probability, now_us)
         if self._model is None:
@@ -95,7 +100,7 @@ class Judge:
         ruleset = self._compiled.ruleset
         return Decision(
             transaction_id=event.transaction_id,
-            decision_id=new_decision_id(now_us),
+            decision_id=decision_id,
             fraud_type=event.fraud_type,
             fraud_probability=probability,
             risk_level=level,

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 _SEPARATOR = r"(?:%2[0DdEe]|[ \t\u00a0+._\-\u2010-\u2015]{1,2})"
 _RUN = re.compile(rf"\d(?:{_SEPARATOR}?\d){{12,}}")
+_STRETCH = re.compile(r"[\d \t+._-]{13,}", re.ASCII)
+"""Where there may be such a run in plain text: what breaks off here is not looked at closer."""
 _GROUP = re.compile(rf"(\d+)({_SEPARATOR}?)")
 _NETWORKS = re.compile(
     r"""
@@ -153,9 +155,16 @@ def _has_enough_digits(text: str) -> bool:
     return len(text) - len(text.encode().translate(None, b"0123456789")) >= SHORTEST
 
 
+def _may_hold_run(text: str) -> bool:
+    """A closer look, still cheap: timestamps, ids and hashes go no further."""
+    if text.isascii() and "%" not in text:
+        return any(map(_START.search, _STRETCH.findall(text)))
+    return _RUN.search(text) is not None
+
+
 def _card_numbers(text: str) -> Iterator[tuple[int, int, str]]:
     """Begin, end and digits of every card number, from left to right."""
-    if _RUN.search(text) is None:  # nor is there one without the UUIDs
+    if not _may_hold_run(text):  # nor is there one without the UUIDs
         return
     if text.count("-") >= 4:
         text = _UUID.sub(_NO_DIGITS, text)

@@ -4,7 +4,7 @@ import datetime as dt
 
 import numpy as np
 
-from fraud.domain.decision import new_decision_id
+from fraud.domain.decision import new_decision_ids
 from fraud.domain.event import to_us
 from fraud.domain.label import Label
 from fraud.domain.rules import RiskLevel
@@ -58,7 +58,7 @@ def serve(
         )
         decision = a_decision(
             event,
-            decision_id=new_decision_id(at_us),
+            decision_id=new_decision_ids(at_us, 1)[0],
             fraud_probability=0.9 if is_seen[place] else 0.01,
             risk_level=RiskLevel.HIGH if is_seen[place] else RiskLevel.LOW,
             model_version=version,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bentos.scoring.expressions import Language
-from fraud.domain.decision import new_decision_id
+from fraud.domain.decision import new_decision_ids
 from fraud.domain.event import to_us
 from fraud.domain.label import Label
 from fraud.domain.rules import RiskLevel
@@ -85,7 +85,7 @@ def test_what_was_let_through_speaks_for_what_was_blocked(new_ledger: Callable[[
         event = an_event(transaction_id=f"blocked-{place}", event_time_us=at_us)
         decision = a_decision(
             event,
-            decision_id=new_decision_id(at_us + place),
+            decision_id=new_decision_ids(at_us + place, 1)[0],
             risk_level=RiskLevel.HIGH,
             model_version="blocks",
             scored_at_us=at_us,

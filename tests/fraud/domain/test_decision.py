@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from fraud.domain.decision import Decision, Reason, new_decision_id, reply
+from fraud.domain.decision import Decision, Reason, new_decision_ids, reply
 from fraud.domain.errors import ContractError
 from fraud.domain.policy import Thresholds, policy_version
 from fraud.domain.reasons import top_reasons
@@ -66,16 +66,20 @@ def test_a_reason_reads_like_a_sentence(name: str, value: float, text: str) -> N
     assert text in reason.text
 
 
-def test_decision_ids_sort_by_time() -> None:
-    earlier, later = new_decision_id(1_700_000_000_000_000), new_decision_id(1_700_000_000_001_000)
-    assert earlier < later
-    assert uuid.UUID(earlier).version == 7
+def test_decision_ids_sort_by_time_and_are_each_of_their_own() -> None:
+    earlier = new_decision_ids(1_700_000_000_000_000, 500)
+    later = new_decision_ids(1_700_000_000_001_000, 500)
+    assert max(earlier) < min(later)
+    assert len({*earlier, *later, *new_decision_ids(1_700_000_000_000_000, 500)}) == 1500
+    for each in (*earlier, *later):
+        assert str(uuid.UUID(each)) == each
+        assert (uuid.UUID(each).version, uuid.UUID(each).variant) == (7, uuid.RFC_4122)
 
 
 def test_the_reply_has_every_field_of_the_interface() -> None:
     decision = Decision(
         transaction_id="T",
-        decision_id=new_decision_id(0),
+        decision_id=new_decision_ids(0, 1)[0],
         fraud_type="credit_card",
         fraud_probability=0.8,
         risk_level=RiskLevel.HIGH,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fraud.domain.decision import Decision, Reason, new_decision_id
+from fraud.domain.decision import Decision, Reason, new_decision_ids
 from fraud.domain.event import Event
 from fraud.domain.rules import RiskLevel
 from fraud.ledger.decisions import DecisionRecord
@@ -47,7 +47,7 @@ def a_reason(**changes: Any) -> Reason:
 def a_decision(event: Event, **changes: Any) -> Decision:
     decision = Decision(
         transaction_id=event.transaction_id,
-        decision_id=new_decision_id(NOON_US),
+        decision_id=new_decision_ids(NOON_US, 1)[0],
         fraud_type=event.fraud_type,
         fraud_probability=0.1 + 0.2,  # 0.30000000000000004: every bit must survive
         risk_level=RiskLevel.LOW,

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from fraud.security.masking import (
+    _RUN,
+    _may_hold_run,
     card_fields,
     holds_card_number,
     install_masking,
@@ -101,6 +103,19 @@ def test_a_record_is_masked_whatever_its_values_are() -> None:
 def test_fields_are_named_also_deep_inside() -> None:
     content = {"a": "4111111111111111", "b": [{"c": ["x", "5555-5555-5555-4444"]}], "d": "fine"}
     assert card_fields(content) == ["a", "b.0.c.1"]
+
+
+@pytest.mark.parametrize("separator", ["", "-", " ", ".", "_", "--", " -", "%2D", "\u2010"])
+@pytest.mark.parametrize(
+    "around", ["{}", "20261108_{}", "T00:00:25.558607{}", "x{}-", "%{}", "a{}é"]
+)
+def test_the_quick_look_overlooks_nothing(around: str, separator: str) -> None:
+    for number in ("4111111111111111", "378282246310005", "2200770239097761"):
+        grouped = separator.join(number[place : place + 4] for place in range(0, len(number), 4))
+        text = around.format(grouped)
+        assert _RUN.search(text)
+        assert _may_hold_run(text)
+        assert holds_card_number(text)
 
 
 def test_the_search_stays_linear() -> None:
