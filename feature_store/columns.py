@@ -27,6 +27,9 @@ from fraud.domain.features import Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
 
+_PIECES = 4
+"""Of the transaction ids, looked up side by side."""
+
 
 class History:
     """Events and fraud labels as integer columns, in observation order.
@@ -216,17 +219,19 @@ def _rows_of(
 ) -> Ints:
     """The row of each wanted transaction, -1 where there is none."""
     some = pa.array(wanted.unique(), pa.string())
-    pieces = pa.chunked_array(pa.array(transaction_ids, pa.string())).chunks
-    begins = np.cumsum([0, *map(len, pieces)])
+    ids = pa.chunked_array(pa.array(transaction_ids, pa.string()))
+    size = len(ids) // _PIECES + 1
+    begins = range(0, len(ids), size)
+    pieces = each(partial(_found, some), [ids.slice(begin, size) for begin in begins])
     rows = np.full(len(some), -1, np.int64)
-    for begin, (found, places) in zip(begins, each(partial(_found, some), pieces), strict=False):
+    for begin, (found, places) in zip(begins, pieces, strict=True):
         rows[places] = begin + found
     codes = pc.index_in(pa.array(wanted, pa.string()), some).to_numpy(zero_copy_only=False)
     of_each: Ints = rows[codes.astype(np.int64)]
     return of_each
 
 
-def _found(some: pa.StringArray, transaction_ids: pa.StringArray) -> tuple[Ints, Ints]:
+def _found(some: pa.StringArray, transaction_ids: pa.ChunkedArray) -> tuple[Ints, Ints]:
     """Places of the ids that are among some, and which of these they are."""
     places = pc.index_in(transaction_ids, some).fill_null(-1).to_numpy(zero_copy_only=False)
     found = np.flatnonzero(places >= 0)

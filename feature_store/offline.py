@@ -1,10 +1,11 @@
 """The offline execution of the feature contract: whole histories, vectorised.
 
-A history is sorted by each entity in turn. Parts of it, small enough for the cache, then go
-through the compiled passes (`kernels.py`, `label_kernels.py`), are finished (`finishing.py`)
-and written to their rows of the frame. Beside the frame itself, nothing of the size of the
-history is made but int32 columns: codes, orders, labels. Parts are independent, and all cores
-work on them.
+What events say themselves is packed event by event (`gathering.py`), and the history sorted by
+each entity in turn. Parts of it, small enough for the cache, are gathered, go through the
+compiled passes (`kernels.py`, `label_kernels.py`, `outcome_kernels.py`), are finished
+(`finishing.py`) and written to their rows of the frame. Beside the frame, nothing of the size
+of the history is made but what was packed and some int32 columns: codes, orders, labels. Parts
+are independent, and all cores work on them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -161,6 +161,15 @@ ROUND_MINOR = (5, 10, 50, 100, 500, 1_000, 5_000, 10_000)
 """Round sums in minor units, each a multiple of those before it."""
 
 
+@cache
+def _roundness() -> Floats:
+    """How many of them divide an amount, by its remainder to the largest."""
+    remainder = np.arange(ROUND_MINOR[-1])
+    divides = [remainder % unit == 0 for unit in ROUND_MINOR]
+    found: Floats = np.sum(divides, axis=0).astype(np.float64)
+    return found
+
+
 @dataclass(frozen=True)
 class AmountRoundness(Feature):
     """How round the amount is: 0 is to the cent, 4 is whole major units, 8 is whole hundreds."""
@@ -173,10 +182,9 @@ class AmountRoundness(Feature):
 
     def finish(self, inputs: Inputs) -> Floats:
         amount = inputs.amount_minor()
-        out = np.zeros(len(amount))
-        for unit in ROUND_MINOR:
-            out += amount % unit == 0
-        return out
+        whole = amount // ROUND_MINOR[-1]
+        found: Floats = _roundness()[amount - whole * ROUND_MINOR[-1]]
+        return found
 
 
 @dataclass(frozen=True)
