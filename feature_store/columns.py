@@ -85,6 +85,7 @@ class History:
         self._others = Taken[str, pa.ChunkedArray](
             lambda field: pa.chunked_array(pa.array(events[field], pa.string()))
         )
+        self._with_nulls = {f: bool((text.codes < 0).any()) for f, text in self.texts.items()}
         self._value_ids: dict[str, Ints] = {}
         self._join_labels(rows, fraud)
         pa.default_memory_pool().release_unused()  # what encoding texts took
@@ -184,6 +185,8 @@ class History:
 
     def absent(self, entity: Entity, rows: slice) -> Ints:
         """Those of the rows whose entity is null."""
+        if not any(self._with_nulls[field] for field in entity.fields):
+            return np.empty(0, np.int64)
         codes = [self.texts[field].codes[rows] for field in entity.fields]
         absent: Ints = rows.start + np.flatnonzero(np.minimum.reduce(codes) < 0)
         return absent

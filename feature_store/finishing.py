@@ -112,17 +112,14 @@ def steps(
     """
     compiled = [place for place in places if type(features[place]) in _OPERATION]
     operations = np.zeros((len(compiled), 1 + _OPERANDS), np.int64)
-    constants = np.zeros((len(compiled), MOST_POWERS + 2))
-    for row, own, place in zip(operations, constants, compiled, strict=True):
+    constants = {place: _constants(features[place]) for place in compiled}
+    for row, place in zip(operations, compiled, strict=True):
         feature = features[place]
         operands: list[Aggregate | str] = [*feature.aggregates()]
         if isinstance(feature, AmountRatio):
             operands.append(AMOUNT)
-        elif isinstance(feature, SecondsSince):
+        elif isinstance(feature, SecondsSince | AttackOdds):
             operands.append(TIME)
-        elif isinstance(feature, AttackOdds):
-            operands.append(TIME)
-            own[:] = feature.lasts_days, *feature.weights()
         elif isinstance(feature, AmountAboveGenuine):
             operands += (operands[0], LOG)
         elif isinstance(feature, Changed):
@@ -132,7 +129,16 @@ def steps(
     others = [place for place in places if place not in compiled]
     defaults = np.array([features[place].default for place in compiled], np.float64)
     written = np.array([*compiled, *others], np.int64)
-    return Steps(operations, defaults, constants, log_tables(), written), others
+    table = np.zeros((len(compiled), max(map(len, constants.values()), default=0)))
+    for own, values in zip(table, constants.values(), strict=True):
+        own[: len(values)] = values
+    return Steps(operations, defaults, table, log_tables(), written), others
+
+
+def _constants(feature: Feature) -> list[float]:
+    if not isinstance(feature, AttackOdds):
+        return []
+    return [feature.lasts_days, *feature.weights(), *feature.without_run()]
 
 
 @_inline
@@ -216,8 +222,11 @@ def _attack_odds(
             values[i] = default
             continue
         today = columns[step[5], place] // DAY_US
-        first = _days_since(today, columns[step[2], place])
         genuine = _days_since(today, genuine_us)
+        if count <= 0 and columns[step[2], place] == NONE and genuine <= LONG_AGO:
+            values[i] = constants[MOST_POWERS + 2 + min(genuine, int(constants[0]))]
+            continue
+        first = _days_since(today, columns[step[2], place])
         latest = _days_since(today, columns[step[4], place])
         odds = min(_odds(count, first, genuine, latest, constants), MOST_ODDS)
         log = quantised_log_of(int(odds * (100 * ODDS_SCALE)), small, steps)

@@ -115,10 +115,13 @@ class AttackOdds(OfEntity):
         odds = (weight * lasting + self.begins_daily * unseen) / (
             1.0 + weight * (beginnings - lasting)
         )
-        # Through the table of logarithms, which is the same on every processor.
-        scaled = (np.minimum(odds, MOST_ODDS) * (100 * ODDS_SCALE)).astype(np.int64)
         is_known = has_run | (moments[1] != NONE)
-        return np.where(is_known, quantised_log(scaled) / LOG_SCALE, self.default)
+        return np.where(is_known, _log_odds(odds), self.default)
+
+    def without_run(self) -> Floats:
+        """Values of entities without a run, by days since the genuine event: 0 to `lasts_days`."""
+        days: Floats = np.arange(self.lasts_days + 1, dtype=np.float64)
+        return _log_odds(self.begins_daily * days)
 
     def weights(self) -> Floats:
         """How much likelier each possible beginning is than no attack, by length of the run."""
@@ -126,6 +129,12 @@ class AttackOdds(OfEntity):
         for _ in range(MOST_POWERS):
             weights.append(weights[-1] / self.stray)
         return np.array(weights)
+
+
+def _log_odds(odds: Floats) -> Floats:
+    """By the table of logarithms, which is the same on every processor."""
+    scaled = (np.minimum(odds, MOST_ODDS) * (100 * ODDS_SCALE)).astype(np.int64)
+    return quantised_log(scaled) / LOG_SCALE
 
 
 @dataclass(frozen=True)
