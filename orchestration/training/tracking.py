@@ -81,15 +81,16 @@ def log_candidate(
         tags = _tags(candidate, split, fraud_type, git_commit, dagster_run_id)
         with mlflow.start_run(run_name=run_name, tags=tags) as run:
             mlflow.log_params(dict(candidate.params))
-            mlflow.log_metrics(_metrics(candidate))
             _log_files(candidate)
-            mlflow.onnx.log_model(
+            model = mlflow.onnx.log_model(
                 onnx.load_model_from_string(candidate.onnx_bytes),
                 name="model",
                 signature=_signature(len(fraud_type.feature_names)),
                 # Named, or MLflow starts a process to find out: seconds per run.
                 pip_requirements=[f"onnxruntime=={library_versions()['onnxruntime']}"],
             )
+            # After the model: of a run with metrics it would ask for the history of each.
+            mlflow.log_metrics(_metrics(candidate), model_id=model.model_id)
         return LoggedRun(experiment.experiment_id, run.info.run_id)
 
 

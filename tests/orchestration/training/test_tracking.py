@@ -69,6 +69,8 @@ def test_a_run_holds_what_can_be_compared(
         for name, value in trained.metrics[sample].items():
             assert run.data.metrics[f"{sample}/{name}"] == pytest.approx(value)
     assert run.data.metrics["parity/max_difference"] == trained.parity.max_difference
+    model = mlflow.MlflowClient(store).get_logged_model(run.outputs.model_outputs[0].model_id)
+    assert {metric.key: metric.value for metric in model.metrics} == run.data.metrics
     assert run.data.tags["schema_hash"] == CREDIT_CARD.schema_hash
     assert run.data.tags["git_commit"] == "a" * 40
     assert run.data.tags["dagster_run_id"] == "dagster-1"
