@@ -121,7 +121,7 @@ def temporary_settings() -> Iterator[Settings]:
 
 
 def main(
-    n: Annotated[int, typer.Option(envvar="N", min=500, help="Most requests of a slice.")] = 8000,
+    n: Annotated[int, typer.Option(envvar="N", min=500, help="Most requests of a slice.")] = 16_000,
     rows: Annotated[
         int, typer.Option(envvar="ROWS", min=0, help="Transactions to fill the ledger with.")
     ] = 0,

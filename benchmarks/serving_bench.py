@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ class Bench:
             rate=rate,
             seed=self._seed,
         )
-        return load(plan, self._folder)
+        found = load(plan, self._folder)
+        return replace(found, ran_out=found.answered + found.errors >= len(ahead))
 
 
 def measure(

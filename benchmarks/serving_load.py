@@ -80,8 +80,10 @@ def figures(runs: Sequence[Figures]) -> dict[str, float | int]:
     """Runs of one kind as one: median throughput, percentiles of all latencies.
 
     Returns:
-        `req_s, p50_ms, p99_ms, requests, errors`.
+        `req_s, p50_ms, p99_ms, requests, errors`; and `ran_out`, the number of runs that could
+        have done more, if there are any: then `req_s` says what was sent, not what was possible.
     """
+    ran_out = sum(run.ran_out for run in runs)
     latencies = np.concatenate([np.array(run.latencies_us, float) for run in runs])
     if not len(latencies):
         latencies = np.array([np.nan])
@@ -91,6 +93,7 @@ def figures(runs: Sequence[Figures]) -> dict[str, float | int]:
         "p99_ms": round(float(np.percentile(latencies, 99)) / 1000.0, 2),
         "requests": sum(run.answered for run in runs),
         "errors": sum(run.errors for run in runs),
+        **({"ran_out": ran_out} if ran_out else {}),
     }
 
 

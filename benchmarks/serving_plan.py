@@ -39,12 +39,14 @@ class Figures:
         answered: requests answered with a 2xx.
         errors: the others.
         latencies_us: of the answers.
+        ran_out: whether the requests were used up before the time was: more could have been done.
     """
 
     seconds: float = 0.0
     answered: int = 0
     errors: int = 0
     latencies_us: list[int] = field(default_factory=list)
+    ran_out: bool = False
 
 
 def requests_of(plan: Plan) -> deque[bytes]:
