@@ -260,11 +260,13 @@ def test_materialising_equals_what_serving_and_labels_left(pool: ConnectionPool)
 def test_materialising_while_events_and_labels_come_in_loses_none(pool: ConnectionPool) -> None:
     """One writer's clock is behind: what it commits later has the lower numbers."""
     failures: list[BaseException] = []
+    run = threading.Semaphore(0)  # of materialising; writers await four, so that they do meet
 
     def serve(prefix: str, clock: Clock) -> None:
         try:
             with a_scorer(pool, None, clock) as scorer, a_labeller(pool, clock) as labeller:
                 for n in range(40):
+                    assert n % 10 != 9 or run.acquire(timeout=60)
                     now_us = clock.now_us
                     mine = {"user_id": f"{prefix}{n % 5}", "merchant_id": f"{prefix}{n % 3}"}
                     first = a_request(f"{prefix}{n}", time_us=now_us, seed=n, **mine)
@@ -278,12 +280,10 @@ def test_materialising_while_events_and_labels_come_in_loses_none(pool: Connecti
     for thread in threads:
         thread.start()
     no_events, no_labels = (empty_frame(CREDIT_CARD, each) for each in ("events", "labels"))
-    runs = 0
     while any(thread.is_alive() for thread in threads):
         materialize(CREDIT_CARD, no_events, no_labels, pool)
-        runs += 1
+        run.release(len(threads))
     assert not failures
-    assert runs > 3, "the writers were done before materialising met them"
     assert len(compared_with_offline(pool)) == 160
     left = rows(pool, STATES)
     materialize(CREDIT_CARD, no_events, no_labels, pool)
