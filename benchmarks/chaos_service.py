@@ -187,7 +187,7 @@ def full_disk(folder: Path, workers: Sequence[int]) -> Iterator[str]:
         try:
             yield "tmpfs"
         finally:
-            subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+            _unmount(folder)
         return
     before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in workers}
     for pid, (_, hard) in before.items():
@@ -198,6 +198,21 @@ def full_disk(folder: Path, workers: Sequence[int]) -> Iterator[str]:
         for pid, limits in before.items():
             with suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+def _unmount(folder: Path) -> None:
+    """Take a disk away; it is busy while a worker looks what its journal holds."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        done = subprocess.run(["umount", str(folder)], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        if time.monotonic() > deadline:
+            raise FraudError(
+                f"{folder} could not be unmounted: {done.stderr.strip()}.",
+                remedy="End what holds files open there, then unmount it.",
+            )
+        time.sleep(0.1)
 
 
 def clock_off_by(seconds: int) -> dict[str, str] | None:
