@@ -6,6 +6,7 @@ nobody waits for travel with the next ones, BEGIN with the first and COMMIT with
 """
 
 import select
+from collections import deque
 from collections.abc import Sequence
 from ctypes import string_at
 from typing import Any
@@ -39,7 +40,7 @@ class PipelinedCursor:
         self._cursor = cursor
         self._line = cursor.connection.pgconn_ptr
         self._rows: list[tuple[Any, ...]] = []
-        self._kinds: tuple[str, ...] = ()
+        self._asked: deque[tuple[str, ...]] = deque()  # `row` of the statements under way
         self._check(libpq.set_nonblocking(self._line, 1) == 0)
         self._check(libpq.enter_pipeline(self._line))
         self._syncs, self._is_synced = 0, True
@@ -99,9 +100,10 @@ class PipelinedCursor:
         self._check(libpq.exit_pipeline(self._line))
         self._check(libpq.set_nonblocking(self._line, 0) == 0)
 
-    def _send(self, is_sent: int, kinds: tuple[str, ...]) -> None:
-        self._is_synced, self._kinds = False, kinds
+    def _send(self, is_sent: int, row: tuple[str, ...]) -> None:
+        self._is_synced = False
         self._check(is_sent)
+        self._asked.append(row)
 
     def _sync(self) -> None:
         self._check(libpq.sync(self._line))
@@ -120,6 +122,7 @@ class PipelinedCursor:
         while True:
             result = self._result()
             if result is None:
+                self._asked.popleft()
                 continue
             try:
                 kind = libpq.result_status(result)
@@ -127,7 +130,8 @@ class PipelinedCursor:
                     self._syncs -= 1
                     return error
                 if kind in (libpq.PGRES_TUPLES_OK, libpq.PGRES_COMMAND_OK):
-                    self._rows = self._read(result) if libpq.row_count(result) else []
+                    is_last = len(self._asked) == 1
+                    self._rows = self._read(result, self._asked[0]) if is_last else []
                 elif kind != libpq.PGRES_PIPELINE_ABORTED:
                     error = error or _error(result)
             finally:
@@ -152,9 +156,8 @@ class PipelinedCursor:
             poller.poll()
             self._check(libpq.consume_input(self._line))
 
-    def _read(self, result: int) -> list[tuple[Any, ...]]:
+    def _read(self, result: int, kinds: tuple[str, ...]) -> list[tuple[Any, ...]]:
         columns = range(libpq.column_count(result))
-        kinds = self._kinds
         casts = [] if kinds else [string_types.get(libpq.column_type(result, c)) for c in columns]
 
         def cell(row: int, column: int) -> Any:

@@ -80,6 +80,18 @@ def test_rows_in_binary_are_read_as_they_were_sent(
         assert plain(cursor.fetchall()[0]) == list(sent)
 
 
+def test_each_statement_answers_in_its_own_form(pool: ConnectionPool) -> None:
+    with pool.pipeline() as pipelined:
+        pipelined.execute("SELECT 'ignored', 1")
+        BINARY_ECHO.execute(pipelined, ([], [1], [2], b"3"))
+        assert pipelined.fetchall() == [([], [1], [2], b"3")]
+        BINARY_ECHO.execute(pipelined, ([], [1], [2], b"3"))
+        pipelined.execute("SELECT 'last', 1")
+        assert pipelined.fetchall() == [("last", 1)]
+        pipelined.execute("CREATE TEMP TABLE nothing ()")
+        assert pipelined.fetchall() == []
+
+
 def test_a_zero_byte_in_a_text_is_refused_and_never_cuts_it_short(pool: ConnectionPool) -> None:
     values = list(VALUES[1])
     values[5] = "before\0after"
