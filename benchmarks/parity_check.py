@@ -70,7 +70,7 @@ def read_log(pool: ConnectionPool) -> Log:
 
 def feature_differences(log: Log) -> Differences:
     """Served feature values that are not, bit for bit, those of the offline frame."""
-    rebuilt = feature_matrix(CREDIT_CARD, log.events, log.labels)
+    rebuilt = feature_matrix(CREDIT_CARD, log.events, log.labels).astype(np.float64)
     different = np.argwhere(rebuilt.view(np.int64) != log.values.view(np.int64))
     ids = log.events["transaction_id"]
     return Differences(

@@ -27,6 +27,7 @@ from benchmarks.handbook import FOLDS, History, fold_rows, read_history
 from benchmarks.memory import peak_mb
 from feature_store.offline import feature_matrix
 from fraud.domain.errors import FraudError
+from fraud.domain.features import Values
 from fraud.domain.windows import DAY_US
 from fraud.types.credit_card import CREDIT_CARD
 from orchestration.training.candidates import fit_candidates
@@ -49,11 +50,14 @@ PUBLISHED = {
 
 
 def fold_scores(
-    features: Floats, history: History, train: NDArray[np.int64], test: NDArray[np.int64]
+    features: Values, history: History, train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> dict[str, Floats]:
     """Scores of the test rows by every candidate."""
-    models = fit_candidates(features[train], history.is_fraud[train])
-    return {name: model.probabilities(features[test]) for name, model in models.items()}
+    models = fit_candidates(features[train].astype(np.float64), history.is_fraud[train])
+    return {
+        name: model.probabilities(features[test].astype(np.float64))
+        for name, model in models.items()
+    }
 
 
 def fold_metrics(score: Floats, history: History, test: NDArray[np.int64]) -> Figures:

@@ -12,7 +12,7 @@ from feature_store.plan import entity_plans
 from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.event import Event, Scalar, field_kinds, text_id
-from fraud.domain.features import Floats, Ints, Texts, quantised_log
+from fraud.domain.features import Floats, Ints, Texts, as_values, quantised_log
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_id
 from fraud.types.registry import fraud_type
@@ -150,7 +150,7 @@ class BatchFeatures:
 
     @cached_property
     def matrix(self) -> Floats:
-        """The events' features, shape (n, features), float64."""
+        """The events' features, shape (n, features): float32 values, held as float64."""
         return _matrix(self._layout, self._events, self._columns)
 
 
@@ -171,7 +171,7 @@ def _place(north: Scalar, east: Scalar) -> int:
 
 
 def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Floats:
-    """Finished features, shape (n, features)."""
+    """Values of features, shape (n, features)."""
     features, size = layout.fraud_type.features, len(events)
     inputs = ColumnInputs(
         Taken(lambda name: columns[layout.columns[name]]),
@@ -179,13 +179,13 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
         Taken(lambda field: _texts(events, field)),
         Taken(lambda aggregate: columns[layout.columns[aggregate]]),
     )
-    values = np.empty((len(layout.others), size))
+    values = np.empty((len(layout.others), size), np.float32)
     for number, place in enumerate(layout.others):
-        values[number] = features[place].finish(inputs)
-    out = np.empty((size, len(features)))
+        values[number] = as_values(features[place].finish(inputs))
+    out = np.empty((size, len(features)), np.float32)
     log = layout.columns[LOG]
     finish_rows(columns, log, *layout.steps, values, np.arange(size), out)
-    return out
+    return out.astype(np.float64)
 
 
 def _numbers(events: Sequence[Event], field: str) -> Floats:

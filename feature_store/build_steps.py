@@ -40,7 +40,7 @@ from feature_store.schema import arrow_schema, empty_frame, from_arrow
 from feature_store.spill import Spill
 from fraud.domain.errors import ContractError
 from fraud.domain.event import to_us
-from fraud.domain.features import Floats, Ints
+from fraud.domain.features import Ints, Values
 from fraud.domain.fraud_type import FraudType
 from fraud.types.registry import fraud_type as declared
 
@@ -259,7 +259,7 @@ def assemble(build: Build, number: int, slices: Sequence[Slice], partitions: Seq
     table = pa.concat_tables(_range(lake, kind, slices))
     seq = table["seq"].to_numpy()
     # Column after column, so that each can be written from where it stands.
-    matrix: Floats = np.empty((len(seq), len(kind.features)), order="F")
+    matrix: Values = np.empty((len(seq), len(kind.features)), np.float32, order="F")
     own = entityless(kind)
     matrix[:, own] = feature_matrix(
         restricted(kind, own), from_arrow(table), empty_frame(kind, "labels")
@@ -313,10 +313,10 @@ def _fraud_labels(kind: FraudType, out: FrameDataset, transaction_ids: Any) -> p
 
 
 def _values_schema(width: int) -> Any:
-    return pa.schema([("seq", pa.int64()), ("values", pa.list_(pa.float64(), width))])
+    return pa.schema([("seq", pa.int64()), ("values", pa.list_(pa.float32(), width))])
 
 
-def _values(seq: Ints, matrix: Floats) -> Any:
+def _values(seq: Ints, matrix: Values) -> Any:
     """Features of some events in one batch, each row one list."""
     values = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
     return pa.RecordBatch.from_arrays(
@@ -324,7 +324,7 @@ def _values(seq: Ints, matrix: Floats) -> Any:
     )
 
 
-def _fill(matrix: Floats, seq: Ints, places: Sequence[int], batches: Iterable[Any]) -> bool:
+def _fill(matrix: Values, seq: Ints, places: Sequence[int], batches: Iterable[Any]) -> bool:
     """Put computed features into their rows; whether each row was met, and no other."""
     filled = 0
     for batch in batches:

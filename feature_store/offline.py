@@ -26,14 +26,14 @@ from feature_store.inputs import CODE, LOG, PLACE
 from feature_store.passes import PART_ROWS, EntityPass
 from feature_store.plan import entity_plans, families
 from fraud.domain.aggregates import NONE, Aggregate, LastPlace, LastValue
-from fraud.domain.features import Feature, Floats, Ints
+from fraud.domain.features import Feature, Ints, Values, as_values
 from fraud.domain.fraud_type import Entity, FraudType
 
 Task = Callable[[], None]
 
 
-def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> Floats:
-    """All features of all events, shape (n, features), float64, rows as in `events`.
+def feature_matrix(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> Values:
+    """All features of all events, shape (n, features), float32, rows as in `events`.
 
     Args:
         fraud_type: whose features.
@@ -55,7 +55,7 @@ class _Matrix:
     def __init__(self, fraud_type: FraudType, history: History) -> None:
         self._features = fraud_type.features
         self._history = history
-        self._out = np.empty((history.size, len(fraud_type.features)))
+        self._out = np.empty((history.size, len(fraud_type.features)), np.float32)
         # What no event has leaves defaults, and nothing is computed for it.
         absent = [e for e in fraud_type.entities if any(map(history.is_void, e.fields))]
         self._void: list[int] = []
@@ -93,7 +93,7 @@ class _Matrix:
         }
         return any(map(self._history.is_void, fields))
 
-    def fill(self, threads: ThreadPoolExecutor) -> Floats:
+    def fill(self, threads: ThreadPoolExecutor) -> Values:
         """The finished frame."""
         passes = threads.map(
             lambda plan, guests: EntityPass(plan, guests, self._history, self._facts),
@@ -114,7 +114,7 @@ class _Matrix:
         """Write what events say themselves, and the defaults where they lack an entity."""
         self._facts.fill(rows)
         own, void = self._places.get(frozenset(), []), self._void
-        values = np.empty((len(own) + len(void), rows.stop - rows.start))
+        values = np.empty((len(own) + len(void), rows.stop - rows.start), np.float32)
         self._finish(own, rows, {}, {}, values[: len(own)])
         values[len(own) :] = self._defaults(void)[:, np.newaxis]
         write_rows(values, np.array(own + void, np.int64), rows.start, self._out)
@@ -128,15 +128,15 @@ class _Matrix:
     def _across(self, rows: slice) -> None:
         """Write the features of several entities."""
         shared = {each: values[rows] for each, values in self._shared.items()}
-        values = np.empty((len(self._crossing), rows.stop - rows.start))
+        values = np.empty((len(self._crossing), rows.stop - rows.start), np.float32)
         self._finish(self._crossing, rows, {}, shared, values)
         write_rows(values, np.array(self._crossing, np.int64), rows.start, self._out)
 
     def _places_of(self, *entities: Entity) -> list[int]:
         return [p for each in entities for p in self._places.get(frozenset({each.name}), [])]
 
-    def _defaults(self, places: list[int]) -> Floats:
-        return np.array([self._features[place].default for place in places], np.float64)
+    def _defaults(self, places: list[int]) -> Values:
+        return np.array([self._features[place].default for place in places], np.float32)
 
     def _entity_tasks(self, entity: EntityPass) -> Iterator[Task]:
         compiled, others = steps(self._features, self._places_of(*entity.entities), entity.columns)
@@ -157,7 +157,7 @@ class _Matrix:
                 aggregates[name] = part.columns[number]
         for aggregate in self._shared.keys() & aggregates.keys():
             self._shared[aggregate][part.rows] = aggregates[aggregate]
-        values = np.empty((len(others), len(part.rows)))
+        values = np.empty((len(others), len(part.rows)), np.float32)
         self._finish(others, part.rows, own, aggregates, values)
         log = entity.columns.get(LOG, 0)
         finish_rows(part.columns, log, *compiled, values, part.rows, self._out)
@@ -168,12 +168,12 @@ class _Matrix:
         rows: Rows | slice,
         own: dict[str, Ints],
         aggregates: dict[Aggregate, Ints],
-        out: Floats,
+        out: Values,
     ) -> None:
         """Features finished by their own `finish` -> `out` (places, m)."""
         inputs = self._history.inputs(rows, own, aggregates)
         for number, place in enumerate(places):
-            out[number] = self._features[place].finish(inputs)
+            out[number] = as_values(self._features[place].finish(inputs))
 
 
 def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:
@@ -182,7 +182,7 @@ def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:
 
 
 def build_frame(fraud_type: FraudType, events: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """The feature frame of a history: who, when, how much, and every feature as float64.
+    """The feature frame of a history: who, when, how much, and every feature as float32.
 
     Columns: the `leading_columns`, then one column per feature.
     """

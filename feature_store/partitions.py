@@ -44,7 +44,7 @@ BUCKETS = 2**16
 _COLUMN_BYTES = 40
 """A value of an event on its way from the file to integer codes, with all its copies."""
 
-_VALUE_BYTES = 8
+_AGGREGATE_BYTES, _VALUE_BYTES = 8, 4
 
 _LABEL_BYTES = 120
 
@@ -196,8 +196,8 @@ def partition_row_bytes(fraud_type: FraudType, partitioning: Partitioning) -> in
     """
     part = restricted(fraud_type, partitioning.places)
     columns = len(arrow_schema(fraud_type, "events").names)
-    values = len(part.aggregates) + 2 * len(part.features)
-    return columns * _COLUMN_BYTES + values * _VALUE_BYTES + _LABEL_BYTES
+    values = len(part.aggregates) * _AGGREGATE_BYTES + 2 * len(part.features) * _VALUE_BYTES
+    return columns * _COLUMN_BYTES + values + _LABEL_BYTES
 
 
 def range_row_bytes(fraud_type: FraudType) -> int:

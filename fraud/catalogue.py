@@ -9,7 +9,7 @@ from typing import Any
 from fraud.domain.features import Feature
 from fraud.domain.fraud_type import FraudType
 
-DTYPE = "float64"
+DTYPE = "float32"
 """Of every feature's value."""
 
 _HEAD = """# Features

@@ -11,6 +11,7 @@ import numpy as np
 from bentos.scoring.judge import Judge
 from fraud.domain.decision import Decision, Reason
 from fraud.domain.event import Event
+from fraud.domain.features import shortest_decimal
 from fraud.domain.pass_through import drawn
 from fraud.ledger.recorded import RecordedDecision
 
@@ -87,7 +88,8 @@ def in_features(names: Sequence[str], recorded: bytes, recomputed: bytes) -> Ite
         yield Difference("features", f"{len(before)} values", f"{len(after)} values")
         return
     for place in np.flatnonzero(before.view("<i8") != after.view("<i8")).tolist():
-        yield Difference(names[place], float(before[place]), float(after[place]))
+        was, should = (shortest_decimal(float(each[place])) for each in (before, after))
+        yield Difference(names[place], was, should)
 
 
 def in_decision(

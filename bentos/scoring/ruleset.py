@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from bentos.scoring.expressions import AMOUNT, LISTS, PROBABILITY, Expression, Kind, Language, Value
 from fraud.domain.errors import InvalidField
 from fraud.domain.event import Event
+from fraud.domain.features import shortest_decimal
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.rules import RuleVersion
 from fraud.domain.ruleset import Findings, RuleHit, Ruleset, built_in
@@ -95,7 +96,8 @@ class CompiledRules:
         kind = self.fraud_type
         if name in kind.feature_names:
             place = kind.feature_names.index(name)
-            return lambda event, row, probability, on: row[place]
+            # Compared with what people write: 0.7 is 0.7, and not the float32 below it.
+            return lambda event, row, probability, on: shortest_decimal(row[place])
         if name == PROBABILITY:
             return lambda event, row, probability, on: probability
         if name == AMOUNT:

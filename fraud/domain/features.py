@@ -2,7 +2,8 @@
 
 A feature names the aggregates it needs and turns them into one float64 per event. `finish`
 is elementwise numpy on whole arrays, so the offline frame (millions of events) and the
-online path (a micro-batch) run the very same instructions on the very same integers.
+online path (a micro-batch) run the very same instructions on the very same integers. Its value
+is that number rounded to float32, which is what models read.
 """
 
 from bisect import bisect_right
@@ -19,6 +20,7 @@ from fraud.domain.time_zones import utc_offset_us, utc_offsets_us
 from fraud.domain.windows import HOUR_US
 
 Floats = NDArray[np.float64]
+Values = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
 
@@ -59,6 +61,29 @@ class Inputs(Protocol):
 
     def shared(self, name: Hashable, compute: Callable[[], Ints]) -> Ints:
         """What several features are made of, computed for the first of them."""
+
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest value of a feature; those beyond it, of either sign, become it."""
+
+_WHOLE = 2.0**24
+"""From here on, every float32 is a whole number."""
+
+
+def as_values(finished: Floats) -> Values:
+    """Finished features as their values: the nearest float32 (ties to even), always finite."""
+    return np.clip(finished, -LARGEST, LARGEST).astype(np.float32)
+
+
+def shortest_decimal(value: float) -> float:
+    """A feature's value as a person would write it: 12.34 where float32 has 12.34000015258789.
+
+    It is the same float32. What is whole, or no float32, stays as it is.
+    """
+    if value.is_integer() or not abs(value) < _WHOLE:
+        return value
+    narrow = np.float32(value)
+    return float(str(narrow)) if float(narrow) == value else value
 
 
 LOG_SCALE = 10_000
@@ -227,7 +252,8 @@ class AmountShare(Feature):
     def finish(self, inputs: Inputs) -> Floats:
         whole = inputs.number(self.field)
         out = np.full(len(whole), self.default)
-        np.divide(inputs.amount_minor() / 100.0, whole, out=out, where=whole > 0)
+        with np.errstate(over="ignore"):  # of next to nothing: see `as_values`
+            np.divide(inputs.amount_minor() / 100.0, whole, out=out, where=whole > 0)
         return out
 
 

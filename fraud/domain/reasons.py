@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fraud.domain.decision import Reason
-from fraud.domain.features import Feature
+from fraud.domain.features import Feature, shortest_decimal
 from fraud.domain.ruleset import ALLOW_LIST, DENY_LIST, Findings, RuleHit, ValueList
 
 MAX_REASONS = 5
@@ -47,7 +47,7 @@ def top_reasons(
             code=features[place].name.upper(),
             text=_sentence(features[place], values[place]),
             feature=features[place].name,
-            value=float(values[place]),
+            value=shortest_decimal(float(values[place])),
             contribution=float(contributions[place]),
         )
         for place in order[:most]

@@ -33,7 +33,7 @@ class Sample:
 
     Attributes:
         name: which part of the split it is.
-        features: float64 [n, F], exactly as served.
+        features: [n, F], exactly as served: float32 values, held as float64.
         is_fraud: bool [n].
         transaction_id: [n].
         time_us: event times, int64 [n].
@@ -237,7 +237,7 @@ class _Rows:
         # Column by column: the frame may hold many times what a sample needs.
         out = np.empty((len(rows), len(self.fraud_type.feature_names)))
         for place, name in enumerate(self.fraud_type.feature_names):
-            out[:, place] = self.frame[name].to_numpy(np.float64)[rows]
+            out[:, place] = self.frame[name].to_numpy()[rows]
         return out
 
 

@@ -3,13 +3,19 @@
 import datetime as dt
 from typing import Any
 
-from feature_store.offline import feature_matrix
+import numpy as np
+
 from fraud.domain.event import field_kinds
 from fraud.types.credit_card import CREDIT_CARD
 from tests.feature_store.oracle import Known, Log, Seen
-from tests.feature_store.worlds import by_online, by_oracle, frames
+from tests.feature_store.worlds import by_offline, by_online, by_oracle
 
 Features = dict[str, float]
+
+
+def f32(number: float) -> float:
+    """The nearest float32, which is what a feature's value is."""
+    return float(np.float32(number))
 
 
 def us(moment: str) -> int:
@@ -43,7 +49,7 @@ class World:
     def features(self) -> list[Features]:
         """Of every event, in the order of observation; the same in all three executions."""
         wanted = by_oracle(self.log) + 0.0
-        offline = feature_matrix(CREDIT_CARD, *frames(self.log)) + 0.0
+        offline = by_offline(self.log) + 0.0
         for found in (offline, by_online(self.log, 1) + 0.0, by_online(self.log, 50) + 0.0):
             for place, name in enumerate(CREDIT_CARD.feature_names):
                 bits, wanted_bits = found[:, place].view("i8"), wanted[:, place].view("i8")

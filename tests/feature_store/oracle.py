@@ -6,6 +6,7 @@ plain loops, from its name. It shares no code with the product; be slow here, ne
 
 import math
 import re
+import struct
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, reduce
@@ -14,9 +15,8 @@ from zoneinfo import ZoneInfo
 
 SECOND, DAY = 1_000_000, 86_400_000_000
 UNIT = {"h": 3600 * SECOND, "d": 86_400 * SECOND}
-YEAR = 366 * 86_400.0
-REMEMBERED = 64
-RADIUS_M = 6_371_008.8
+YEAR, REMEMBERED = 366 * 86_400.0, 64
+RADIUS_M, LARGEST = 6_371_008.8, (2 - 2**-23) * 2.0**127
 ROUND = (5, 10, 50, 100, 500, 1000, 5000, 10_000)
 
 
@@ -173,14 +173,14 @@ class Oracle:
 
     def feature(self, name: str) -> float:
         for pattern, answer in features_of(tuple(self.facts.entities), tuple(self.event.body)):
-            match = re.fullmatch(pattern, name)
-            if match:
+            if match := re.fullmatch(pattern, name):
                 groups = match.groupdict()
                 entity = groups.get("entity")
                 if entity is not None and not self.has(entity):
                     is_one = "ratio" in name and "amount" in name
                     return 1.0 if is_one else YEAR if "seconds" in name else 0.0
-                return float(answer(self, **groups))
+                value = min(max(answer(self, **groups), -LARGEST), LARGEST)
+                return struct.unpack("f", struct.pack("f", value))[0]
         raise AssertionError(f"the oracle does not know {name}")
 
     # one method per family; the names of their parameters are groups of the patterns

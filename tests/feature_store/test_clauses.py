@@ -1,20 +1,32 @@
 """Clauses of CONTRACT.md about events, each on a log small enough to work out by hand."""
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from feature_store.offline import feature_matrix
 from fraud.domain.aggregates import DISTINCT_MEMORY
 from fraud.domain.event import MAX_AMOUNT
 from fraud.domain.features import quantised_log_of
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.history import YEAR_S, Count
 from fraud.domain.windows import Window
+from fraud.types.ach import ACH
 from fraud.types.credit_card import CREDIT_CARD, CreditCardTransaction
-from tests.feature_store.agreement import World
-from tests.feature_store.worlds import a_log, by_online
+from tests.feature_store.agreement import World, f32
+from tests.feature_store.oracle import Seen
+from tests.feature_store.worlds import (
+    a_body,
+    a_log,
+    an_empty_log,
+    by_offline,
+    by_online,
+    by_oracle,
+    frames,
+)
 
 NOON = "2026-04-15T12:00:00"
 
@@ -109,7 +121,7 @@ def test_the_largest_amounts_sum_exactly() -> None:
     world = World()
     for _ in range(120):
         world.event(NOON, amount=largest)
-    assert world.event(NOON).last()["user_amount_sum_1d"] == 120 * largest
+    assert world.event(NOON).last()["user_amount_sum_1d"] == f32(120 * largest)
     most = 2**63 - 1
     assert most // largest > 922_000_000, "events of one entity in a window, for sums of amounts"
     assert most // quantised_log_of(largest) ** 2 > 271_000_000, "and of squared log amounts"
@@ -188,7 +200,7 @@ def test_a_speed_is_over_a_minute_at_least_and_capped() -> None:
     world.event("2026-04-15T11:00:00", seen=NOON, **PARIS)
     world.event("2026-04-15T12:30:00", **near)
     found = world.features()
-    assert found[1]["user_km_since_last"] == 1.001
+    assert found[1]["user_km_since_last"] == f32(1.001)
     assert found[1]["user_kmh_since_last"] == pytest.approx(60.06), "in no time: in a minute"
     assert found[2]["user_kmh_since_last"] == pytest.approx(60.06), "backwards: in a minute"
     assert found[3]["user_kmh_since_last"] == pytest.approx(1.001 / 1.5), "since 11:00"
@@ -207,7 +219,7 @@ def test_calendars_follow_the_zone_of_the_event_else_that_of_the_type() -> None:
 def test_a_ratio_is_one_division_of_rounded_integers() -> None:
     world = World().event(NOON, amount=9_999_999_999).event(NOON, amount=1)
     found = world.event(NOON, amount=3).last()
-    assert found["user_amount_ratio_30d"] == (3 * 2) / 10_000_000_000
+    assert found["user_amount_ratio_30d"] == f32((3 * 2) / 10_000_000_000)
     assert found["user_amount_mean_1d"] == 5_000_000_000.0
 
 
@@ -244,10 +256,35 @@ def test_every_feature_has_its_default_where_it_is_undefined() -> None:
             assert found[feature.name] == feature.default, feature.name
 
 
-def test_all_features_are_finite_float64() -> None:
-    matrix = by_online(a_log(11))
-    assert matrix.dtype == np.float64
+def test_all_features_are_finite_float32() -> None:
+    log = a_log(11)
+    matrix = feature_matrix(CREDIT_CARD, *frames(log))
+    assert matrix.dtype == np.float32
     assert np.isfinite(matrix).all()
+    served = by_online(log)
+    assert np.array_equal(served, served.astype(np.float32)), "held as float64"
+
+
+def test_a_value_is_rounded_once_and_halves_go_to_even() -> None:
+    """12.34 has no float32; from 2**24 cents on, sums may lie half-way between two."""
+    found = World().event(NOON, amount=12_34).event(NOON, amount=2**24 - 12_34).event(NOON).last()
+    assert found["user_amount_sum_1d"] == 2**24
+    odd = World().event(NOON, amount=2**24).event(NOON, amount=1).event(NOON, amount=2)
+    sums = [each["user_amount_sum_1d"] for each in odd.event(NOON).features()]
+    assert sums == [0, 2**24, 2**24, 2**24 + 4], "16777217 goes down to even, 16777219 up"
+    assert World().event(NOON, amount=12_34).last()["amount"] == 12.34000015258789
+
+
+def test_what_lies_beyond_float32_becomes_its_largest_value() -> None:
+    """A share of next to nothing would be infinite, and a model could not be asked."""
+    log = an_empty_log(ACH)
+    for number, balance in enumerate((1e-40, 5e-324, 100.0)):
+        body = a_body(random.Random(number), ACH) | {"sender_balance": balance}
+        log.events.append(Seen(number + 1, number + 1, f"T{number}", 9_999_999_999, body))
+    place = ACH.feature_names.index("amount_share_of_sender_balance")
+    largest = 3.4028234663852886e38
+    for found in (by_offline(log), by_online(log), by_oracle(log)):
+        assert found[:, place].tolist() == [largest, largest, f32(999_999.9999)]
 
 
 def changed(**changes: object) -> FraudType:

@@ -4,7 +4,7 @@ import math
 
 from fraud.domain.aggregates import OUTCOME_MEMORY
 from fraud.domain.history import YEAR_S
-from tests.feature_store.agreement import World
+from tests.feature_store.agreement import World, f32
 
 FIRST, REPORTED, NOW = "2026-04-01T12:00:00", "2026-04-10T12:00:00", "2026-04-15T12:00:00"
 
@@ -37,7 +37,7 @@ def test_label_risk_divides_by_the_events_one_maturity_earlier() -> None:
     for day in ("2026-04-02", "2026-04-03", "2026-04-04", "2026-04-12"):
         world.event(f"{day}T12:00:00")
     found = world.label("T0", "2026-04-13T12:00:00").event(NOW).last()
-    assert found["merchant_label_risk_7d"] == 1 / 3, "events of 1 to 8 April"
+    assert found["merchant_label_risk_7d"] == f32(1 / 3), "events of 1 to 8 April"
     found = (
         World().event("2026-04-12T12:00:00").label("T0", "2026-04-13T12:00:00").event(NOW).last()
     )
@@ -50,7 +50,7 @@ def test_matured_outcomes_are_those_of_the_last_old_enough_events() -> None:
     world.label("T1", REPORTED).label("T3", "2026-04-14T13:00:00")
     found = world.event(NOW).last()
     shares = [found[f"merchant_matured_fraud_share_{k}"] for k in (1, 3)]
-    assert shares == [0, 1 / 3], "that of 14 April is not mature, fraud or not"
+    assert shares == [0, f32(1 / 3)], "that of 14 April is not mature, fraud or not"
 
 
 def test_matured_outcomes_forget_what_is_older_than_64_events() -> None:
@@ -96,14 +96,14 @@ def test_amounts_are_measured_by_the_genuine_outcomes() -> None:
     world.event("2026-04-14T12:00:00", amount=ten).event("2026-04-14T12:00:00", amount=one)
     found = world.event(NOW, amount=thousand).last()
     mean = (6_931 + 23_979) / 2
-    assert found["user_log_amount_above_genuine"] == (69_088 - mean) / 10_000
-    assert found["user_unmatured_log_amount_above_genuine"] == (23_979 - mean) / 10_000
-    assert found["merchant_fraud_run_log_amount"] == 6.9088
+    assert found["user_log_amount_above_genuine"] == f32((69_088 - mean) / 10_000)
+    assert found["user_unmatured_log_amount_above_genuine"] == f32((23_979 - mean) / 10_000)
+    assert found["merchant_fraud_run_log_amount"] == f32(6.9088)
 
 
 def test_an_attack_begins_with_a_fraud_or_on_a_day_since_the_last_genuine_event() -> None:
     def shown(odds: float) -> float:
-        return round(math.log1p(int(1_000_000 * odds) / 100), 4)
+        return f32(round(math.log1p(int(1_000_000 * odds) / 100), 4))
 
     world = World().event("2026-03-30T12:00:00").event("2026-04-03T12:00:00")
     found = world.event("2026-04-15T14:00:00").last()

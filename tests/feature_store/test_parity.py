@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_store.offline import feature_matrix
 from fraud.domain import windows
 from fraud.domain.fraud_type import FraudType
 from fraud.types.credit_card import CREDIT_CARD
 from fraud.types.registry import fraud_types
-from tests.feature_store.worlds import a_log, by_online, by_oracle, frames
+from tests.feature_store.worlds import a_log, by_offline, by_online, by_oracle
 
 EVERY_OTHER_TYPE = pytest.mark.parametrize("name", sorted(set(fraud_types()) - {"credit_card"}))
 
@@ -30,7 +29,7 @@ def assert_same_bits(found: np.ndarray, wanted: np.ndarray, kind: FraudType = CR
 def test_three_executions_agree_on_adversarial_logs(seed: int, batch_size: int) -> None:
     log = a_log(seed)
     wanted = by_oracle(log) + 0.0  # -0.0 and 0.0 are one value
-    assert_same_bits(feature_matrix(CREDIT_CARD, *frames(log)) + 0.0, wanted)
+    assert_same_bits(by_offline(log) + 0.0, wanted)
     assert_same_bits(by_online(log, batch_size) + 0.0, wanted)
 
 
@@ -41,7 +40,7 @@ def test_they_agree_on_every_other_fraud_type(name: str, seed: int, batch_size: 
     kind = fraud_types()[name]
     log = a_log(seed, kind=kind)
     wanted = by_oracle(log) + 0.0
-    assert_same_bits(feature_matrix(kind, *frames(log)) + 0.0, wanted, kind)
+    assert_same_bits(by_offline(log) + 0.0, wanted, kind)
     assert_same_bits(by_online(log, batch_size) + 0.0, wanted, kind)
 
 
@@ -53,19 +52,19 @@ def test_they_agree_where_no_event_is_late(name: str, seed: int) -> None:
     kind = fraud_types()[name]
     log = a_log(seed, size=150, kind=kind, latenesses=(0,))
     wanted = by_oracle(log) + 0.0
-    assert_same_bits(feature_matrix(kind, *frames(log)) + 0.0, wanted, kind)
+    assert_same_bits(by_offline(log) + 0.0, wanted, kind)
 
 
 @EVERY_OTHER_TYPE
 def test_their_long_histories_agree_too(name: str) -> None:
     kind = fraud_types()[name]
     log = a_log(11, size=300, kind=kind)
-    assert_same_bits(by_online(log, 8), feature_matrix(kind, *frames(log)), kind)
+    assert_same_bits(by_online(log, 8), by_offline(log), kind)
 
 
 def test_long_histories_outgrow_every_memory() -> None:
     log = a_log(7, size=400)
-    assert_same_bits(by_online(log, 8), feature_matrix(CREDIT_CARD, *frames(log)))
+    assert_same_bits(by_online(log, 8), by_offline(log))
 
 
 def test_an_off_by_one_in_a_hop_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,4 +73,4 @@ def test_an_off_by_one_in_a_hop_would_be_seen(monkeypatch: pytest.MonkeyPatch) -
     true_hop = windows.hop_us
     monkeypatch.setattr(windows, "hop_us", lambda length_us: true_hop(length_us) + 1_000_000)
     with pytest.raises(AssertionError, match="differs"):
-        assert_same_bits(feature_matrix(CREDIT_CARD, *frames(log)), wanted)
+        assert_same_bits(by_offline(log), wanted)

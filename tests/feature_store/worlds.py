@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from feature_store.batch import BatchFeatures, TypeLayout, label_columns, type_layout
+from feature_store.offline import feature_matrix
 from fraud.domain.event import Event, field_kinds
 from fraud.domain.features import Category, Number
 from fraud.domain.fraud_type import FraudType
@@ -147,6 +148,11 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
         }
     )
     return frame, labels
+
+
+def by_offline(log: Log) -> np.ndarray:
+    """Features by the offline frame, float32 held as float64 as the others have them."""
+    return feature_matrix(fraud_type(log.fraud_type), *frames(log)).astype(np.float64)
 
 
 def by_online(log: Log, batch_size: int = 1) -> np.ndarray:

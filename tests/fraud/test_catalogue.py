@@ -36,7 +36,7 @@ def test_the_page_has_a_row_for_every_feature_of_every_type() -> None:
     for feature in CREDIT_CARD.features:
         assert text.count(f"| `{feature.name}` | {feature.description} |") == 1
     assert (
-        "| `user_count_2h` | Events of the user in the last 2h. | user | float64 | 0 | events |"
+        "| `user_count_2h` | Events of the user in the last 2h. | user | float32 | 0 | events |"
     ) in text
     assert "| `device_seconds_since_first` |" in text
     assert "31622400 | s |" in text, "a default is shown in full"

@@ -132,9 +132,8 @@ def test_served_features_equal_what_training_would_compute(
         stored = {each: np.frombuffer(bytes(values), "<f8") for each, values in cursor}
     assert len(served) >= 5
     matrix = feature_matrix(CREDIT_CARD, pd.concat([history, served], ignore_index=True), labels)
-    for transaction_id, offline in zip(
-        served["transaction_id"], matrix[len(history) :], strict=True
-    ):
+    rebuilt = matrix[len(history) :].astype(np.float64)
+    for transaction_id, offline in zip(served["transaction_id"], rebuilt, strict=True):
         differing = np.flatnonzero(stored[transaction_id].view("i8") != offline.view("i8"))
         assert [CREDIT_CARD.feature_names[place] for place in differing] == []
 

@@ -20,6 +20,7 @@ from bentos.fraud_detector.operations.routing import (
 )
 from fraud.domain.errors import NotFound
 from fraud.domain.event import Timestamp, to_us
+from fraud.domain.features import shortest_decimal
 from fraud.ledger.archive import (
     ArchivedDecision,
     DecisionSummary,
@@ -210,7 +211,8 @@ def _shown(cursor: Cursor, found: ArchivedDecision, protection: FieldProtection)
         seq=found.seq,
         fields=dict(event.fields),
         features=[
-            FeatureShown(name=name, value=value) for name, value in zip(names, values, strict=True)
+            FeatureShown(name=name, value=shortest_decimal(value))
+            for name, value in zip(names, values, strict=True)
         ],
         reasons=[ReasonShown(**each) for each in found.reasons],
         shadow_rules=list(found.shadow_rules),

@@ -77,7 +77,7 @@ def compared_with_offline(pool: ConnectionPool) -> np.ndarray:
         stored = {each: np.frombuffer(bytes(values), "<f8") for each, values in cursor}
     wanted = feature_matrix(CREDIT_CARD, frame, labels)
     found = np.array([stored[each] for each in frame["transaction_id"]])
-    different = np.argwhere(found.view("i8") != wanted.view("i8"))
+    different = np.argwhere(found.view("i8") != wanted.astype(np.float64).view("i8"))
     assert different.size == 0, [
         (CREDIT_CARD.feature_names[column], found[row, column], wanted[row, column])
         for row, column in different[:5]

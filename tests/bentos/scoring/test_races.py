@@ -112,7 +112,7 @@ def test_whoever_wins_the_three_executions_agree(
     assert len(tail) == SIZE
     served = np.array([stored[each.event.transaction_id] for each in tail])
     rebuilt = feature_matrix(CREDIT_CARD, events_frame(CREDIT_CARD, tail), labels)
-    assert served.tobytes() == rebuilt.tobytes()
+    assert served.tobytes() == rebuilt.astype(np.float64).tobytes()
     seen = [
         Seen(
             each.seq,

@@ -130,6 +130,19 @@ def test_hits_give_reasons_and_leave_room_for_the_model(model: ScoringModel) -> 
     assert (ruled.text, ruled.feature, ruled.value) == ("R2 fired.", "amount", 5.0)
 
 
+@pytest.mark.parametrize("comparison", ["==", "<=", ">="])
+@pytest.mark.parametrize("value", [0.7, 20.0, 12.34, 99_999.99])
+def test_a_rule_compares_what_people_write(comparison: str, value: float) -> None:
+    """0.7 has no float32; the nearest one is below it."""
+    expression = f"user_amount_ratio_30d {comparison} {value!r}"
+    rule = RuleVersion("RULE", 1, "It holds.", RiskLevel.HIGH, expression, "active")
+    row = np.zeros(WIDTH)
+    row[CREDIT_CARD.feature_names.index("user_amount_ratio_30d")] = np.float32(value)
+    compiled = CompiledRuleset(CREDIT_CARD, Ruleset("credit_card", (rule,), ()))
+    (hit,) = compiled.find(a_request().event, row.tolist(), 0.5, NOW_US).fired
+    assert hit.value == value
+
+
 def test_versions_of_what_decided_are_recorded(model: ScoringModel) -> None:
     strict = Thresholds(review=0.0001, block=0.9, critical=0.95)
     plain, changed = decide(model), decide(model, thresholds=strict)

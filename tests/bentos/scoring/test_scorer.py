@@ -56,7 +56,7 @@ def assert_ledger_equals_offline(pool: ConnectionPool) -> int:
     frame = events_frame(CREDIT_CARD, tail)
     wanted = feature_matrix(CREDIT_CARD, frame, empty_frame(CREDIT_CARD, "labels"))
     found = np.array([stored[each] for each in frame["transaction_id"]])
-    different = np.argwhere(found.view("i8") != wanted.view("i8"))
+    different = np.argwhere(found.view("i8") != wanted.astype(np.float64).view("i8"))
     assert different.size == 0, [
         (CREDIT_CARD.feature_names[column], found[row, column], wanted[row, column])
         for row, column in different[:5]

@@ -74,6 +74,7 @@ def test_an_event_without_an_amount_risks_nothing() -> None:
             "reads the field 'paeg'",
         ),
         ({"features": (SpeedSinceLast(entity="visitor"),)}, "reads the field 'latitude'"),
+        ({"features": (Number(field="seconds", default=0.1),)}, "0.1 of seconds is no float32"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(

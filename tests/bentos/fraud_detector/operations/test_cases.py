@@ -158,7 +158,9 @@ def test_a_decision_shows_all_it_was_made_from(
     with transaction(detector.ledger) as cursor:
         kept = decision_of(cursor, decided["transaction_id"])
     values = np.frombuffer(kept.feature_values, "<f8").tolist()
-    assert [each["value"] for each in shown["features"]] == values
+    read = [each["value"] for each in shown["features"]]
+    assert np.array(read, np.float32).tolist() == values
+    assert read == [float(str(np.float32(value))) for value in values]
     assert [each["name"] for each in shown["features"]] == list(CREDIT_CARD.feature_names)
     assert get(detector, f"/decisions/{uuid.uuid4()}").status_code == 404
     assert get(detector, "/decisions/1").status_code == 404
