@@ -53,17 +53,18 @@ def tile_edges(times: Ints, hop: int, begins: Ints, rests: Ints) -> None:
 def first_inside(times: Ints, begins: Ints, rests: Ints, back: int, hop: int, found: Ints) -> None:
     """Of each event, the first one that is in the tile of `back` before it, or later.
 
-    That tile begins at `floor((t - back) / hop) * hop`. Each step is an addition, so that the
-    processor need not guess how far it goes; it is seldom further.
+    That tile begins at `floor((t - back) / hop) * hop`. The first steps are additions, so that
+    the processor need not guess how far it goes; it is seldom further.
     """
     whole = back // hop * hop
     part = back - whole
-    place = 0
+    place, one, two = np.uint64(0), np.uint64(1), np.uint64(2)  # unsigned: none counts from the end
     for i in range(len(begins)):
         edge = begins[i] - whole - (hop if rests[i] < part else 0)
-        place += int(times[place] < edge) + int(times[place + 1] < edge)
+        steps = np.uint64(times[place] < edge) + np.uint64(times[place + one] < edge)
+        place += steps + np.uint64(times[place + two] < edge)
         while times[place] < edge:
-            place += 1
+            place += one
         found[i] = place
 
 

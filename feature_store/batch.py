@@ -12,7 +12,7 @@ from feature_store.plan import entity_plans
 from feature_store.state_machine import EventColumns, LabelColumns
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.event import Event, Scalar, field_kinds, text_id
-from fraud.domain.features import Floats, Ints, Texts, as_values, quantised_log
+from fraud.domain.features import Codes, Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_id
 from fraud.types.registry import fraud_type
@@ -177,11 +177,12 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
         Taken(lambda name: columns[layout.columns[name]]),
         Taken(lambda field: _numbers(events, field)),
         Taken(lambda field: _texts(events, field)),
+        Taken(lambda wanted: _places_among(events, *wanted)),
         Taken(lambda aggregate: columns[layout.columns[aggregate]]),
     )
-    values = np.empty((len(layout.others), size), np.float32)
+    values = np.empty((len(layout.others), size))
     for number, place in enumerate(layout.others):
-        values[number] = as_values(features[place].finish(inputs))
+        values[number] = features[place].finish(inputs)
     out = np.empty((size, len(features)), np.float32)
     log = layout.columns[LOG]
     finish_rows(columns, log, *layout.steps, values, np.arange(size), out)
@@ -191,6 +192,11 @@ def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Float
 def _numbers(events: Sequence[Event], field: str) -> Floats:
     values = (event.fields[field] for event in events)
     return np.array([np.nan if value is None else float(value) for value in values])
+
+
+def _places_among(events: Sequence[Event], field: str, values: tuple[str, ...]) -> Codes:
+    places: dict[Scalar, int] = {value: place for place, value in enumerate(values)}
+    return np.array([places.get(event.fields[field], -1) for event in events], np.int32)
 
 
 def _texts(events: Sequence[Event], field: str) -> Texts:

@@ -1,7 +1,7 @@
 """A history as integer columns: what the offline kernels and the replay both start from."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from feature_store.label_kernels import NO_LABEL
 from fraud.domain.aggregates import NONE, Aggregate, DistinctSum, LastValue
 from fraud.domain.errors import ContractError
 from fraud.domain.event import text_ids
-from fraud.domain.features import Floats, Ints, Texts, quantised_log
+from fraud.domain.features import Codes, Floats, Ints, Texts, quantised_log
 from fraud.domain.fraud_type import Entity, FraudType
 from fraud.domain.places import LATITUDE, LONGITUDE, place_ids
 
@@ -87,6 +87,7 @@ class History:
         )
         self._with_nulls = {f: bool((text.codes < 0).any()) for f, text in self.texts.items()}
         self._value_ids: dict[str, Ints] = {}
+        self._void = Taken(self._is_void)
         self._join_labels(rows, fraud)
         pa.default_memory_pool().release_unused()  # what encoding texts took
 
@@ -118,12 +119,13 @@ class History:
         return (self.time_us if kind == TIME else self.amount_minor)[rows]
 
     def is_void(self, name: str) -> bool:
-        """Whether a text field, or PLACE, is null in all events."""
-        return not (self._has_places if name == PLACE else self.texts[name].values)
+        """Whether a field, or PLACE, is null in all events."""
+        return self._void[name]
 
-    @cached_property
-    def _has_places(self) -> bool:
-        return bool(self._events[LATITUDE].notna().any())
+    def _is_void(self, name: str) -> bool:
+        if name in self.texts:
+            return not self.texts[name].values
+        return bool(self._events[LATITUDE if name == PLACE else name].isna().all())
 
     def _ids(self, field: str) -> Ints:
         """`text_id` of the distinct values of a field, and NONE for null."""
@@ -147,6 +149,7 @@ class History:
             columns,
             Taken(lambda field: self._number(field, rows)),
             Taken(lambda field: self._text(field, rows)),
+            Taken(lambda wanted: self._places_among(rows, *wanted)),
             aggregates,
         )
 
@@ -166,6 +169,14 @@ class History:
         if isinstance(rows, slice):
             return _encoded(self._others[field][rows.start : rows.stop])
         return _texts(self._events[field].iloc[rows])
+
+    def _places_among(self, rows: Rows | slice, field: str, values: tuple[str, ...]) -> Codes:
+        """The place of a text field among these values, -1 where it is none of them."""
+        column = self._others[field]
+        some = column[rows.start : rows.stop] if isinstance(rows, slice) else column.take(rows)
+        places = pc.index_in(some, pa.array(values, pa.string())).fill_null(-1)
+        found: Codes = places.to_numpy().astype(np.int32, copy=False)
+        return found
 
     def grouped(self, entity: Entity) -> tuple[Rows, Ints]:
         """Rows by entity, then by observation, and where each entity starts.

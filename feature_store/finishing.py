@@ -5,8 +5,8 @@ whole history spends its time moving temporaries between numpy calls; for those 
 has the same few operations as compiled steps. They use the same float64 operations in the
 same order, and round once to float32 at the end, so not a bit differs
 (`tests/feature_store/test_finishing.py` holds each step against its `finish`, `test_parity.py`
-holds both against the oracle). Made of int64, none of them comes near the largest float32, so
-nothing is clipped here. A feature without a step is finished by its own `finish`.
+holds both against the oracle). Made of int64, no step comes near the largest float32. A feature
+without a step is finished by its own `finish`, and clipped where it is rounded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from feature_store.grouping import Rows
 from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID
 from feature_store.prefetch import prefetch
 from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.features import LOG_SCALE, Feature, Floats, Ints, Values, log_tables
+from fraud.domain.features import LARGEST, LOG_SCALE, Feature, Floats, Ints, Values, log_tables
 from fraud.domain.history import (
     AmountMean,
     AmountMeanRatio,
@@ -271,15 +271,24 @@ def _fill(
 
 
 @_inline
-def _write(values: Values, rows: Rows, places: Ints, out: Values) -> None:
-    """Write `values` (k, m) into columns `places` of rows that lie anywhere in memory.
+def _round(finished: Floats, values: Values) -> None:
+    """The nearest float32, ties to even; what lies beyond the largest one becomes it."""
+    for i in range(len(values)):
+        values[i] = np.float32(min(max(finished[i], -LARGEST), LARGEST))
 
-    Their lines are asked for beforehand, so that the processor waits for all at once.
-    """
+
+@_inline
+def _ask_for(rows: Rows, places: Ints, out: Values) -> None:
+    """Have the lines of columns `places` of these rows fetched, which lie anywhere in memory."""
     for i in range(len(rows)):
         for k in range(0, len(places), _LINE):
             prefetch(out, rows[i], places[k])
         prefetch(out, rows[i], places[-1])
+
+
+@_inline
+def _write(values: Values, rows: Rows, places: Ints, out: Values) -> None:
+    """Write `values` (k, m) into columns `places` of these rows."""
     for i in range(len(rows)):
         row = out[rows[i]]
         for k in range(len(places)):
@@ -295,7 +304,7 @@ def finish_rows(
     constants: Floats,
     log_tables: tuple[Ints, Ints],
     places: Ints,
-    others: Values,
+    others: Floats,
     rows: Rows,
     out: Values,
 ) -> None:
@@ -318,21 +327,29 @@ def finish_rows(
     values = np.empty((len(places), _BLOCK), np.float32)
     for begin in range(0, len(rows), _BLOCK):
         size = min(_BLOCK, len(rows) - begin)
+        here, share = rows[begin : begin + size], size // max(len(operations), 1) + 1
         for k in range(len(operations)):
+            # Memory answers while values are computed: some rows are asked for at each step.
+            _ask_for(here[k * share : (k + 1) * share], places, out)
             step, own = operations[k], constants[k]
             _fill(columns, step, log, defaults[k], own, log_tables, begin, values[k, :size])
         for k in range(len(operations), len(places)):
-            values[k, :size] = others[k - len(operations), begin : begin + size]
-        _write(values, rows[begin : begin + size], places, out)
+            _round(others[k - len(operations), begin : begin + size], values[k, :size])
+        _write(values, here, places, out)
 
 
 @_compile
-def write_rows(values: Values, places: Ints, begin: int, out: Values) -> None:
-    """Write `values` (k, m) into columns `places` of the m rows of `out` from `begin` on."""
-    for i in range(values.shape[1]):
-        row = out[begin + i]
+def write_rows(finished: Floats, places: Ints, first: int, out: Values) -> None:
+    """Write `finished` (k, m) into columns `places` of the m rows of `out` from `first` on."""
+    values = np.empty((len(places), _BLOCK), np.float32)
+    for begin in range(0, finished.shape[1], _BLOCK):
+        size = min(_BLOCK, finished.shape[1] - begin)
         for k in range(len(places)):
-            row[places[k]] = values[k, i]
+            _round(finished[k, begin : begin + size], values[k, :size])
+        for i in range(size):
+            row = out[first + begin + i]
+            for k in range(len(places)):
+                row[places[k]] = values[k, i]
 
 
 @_compile

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_store.columns import History
 from feature_store.finishing import quantised_log_of
@@ -12,6 +13,7 @@ from feature_store.inputs import AMOUNT, CODE, LABEL, LABELS_KNOWN, LOG, TIME
 from fraud.domain.features import Ints, log_tables
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 _BLOCK = 256  # rows whose columns are read one after another
 _LINE = 64  # bytes
 _WIDE = (TIME, AMOUNT)
@@ -29,13 +31,15 @@ class Facts:
         codes = sorted({name for name in names if name.startswith(f"{CODE} ")})
         self._history = history
         self._narrow_names = [LOG, LABEL, LABELS_KNOWN, *codes]
-        width = 1 << (len(self._narrow_names) - 1).bit_length()  # so that lines hold whole events
-        self._wide = _in_lines(np.empty(history.size * len(_WIDE) + _LINE, np.int64), len(_WIDE))
-        self._narrow = _in_lines(np.empty(history.size * width + _LINE, np.int32), width)
+        width = len(_WIDE) + (len(self._narrow_names) + 1) // 2
+        width = 1 << (width - 1).bit_length()  # so that an event lies in as few lines as can be
+        # One table under two types: wide columns first, then the narrow ones, two in a place.
+        self._wide = _in_lines(np.empty(history.size * width + _LINE, np.int64), width)
+        self._narrow = self._wide.view(np.int32)
 
     def fill(self, rows: slice) -> None:
         """Pack these rows; to be done for all rows before the first `take`."""
-        history, narrow = self._history, self._narrow[rows]
+        history, narrow = self._history, self._narrow[rows, 2 * len(_WIDE) :]
         own = history.time_us[rows], history.amount_minor[rows]
         of_labels = history.label[rows], history.labels_known[rows]
         _pack(*own, *of_labels, log_tables(), self._wide[rows], narrow)
@@ -48,15 +52,18 @@ class Facts:
 
     def take(self, names: Sequence[str], rows: Rows, out: Ints) -> None:
         """Columns of some rows -> `out` (names, rows)."""
+        places = {name: place for place, name in enumerate(self._narrow_names, 2 * len(_WIDE))}
         wide = [(k, _WIDE.index(name)) for k, name in enumerate(names) if name in _WIDE]
-        _take(self._wide.ravel(), len(_WIDE), np.array(wide), rows, out)
-        places = {name: place for place, name in enumerate(self._narrow_names)}
         narrow = [(k, places[name]) for k, name in enumerate(names) if name in places]
-        if narrow:
-            _take(self._narrow.ravel(), self._narrow.shape[1], np.array(narrow), rows, out)
+        tables = self._wide.ravel(), self._narrow.ravel(), self._wide.shape[1]
+        _take(*tables, _pairs(wide), _pairs(narrow), rows, out)
 
 
-def _in_lines(memory: Rows, width: int) -> Rows:
+def _pairs(numbers: list[tuple[int, int]]) -> Ints:
+    return np.array(numbers, np.int64).reshape(len(numbers), 2)
+
+
+def _in_lines(memory: Ints, width: int) -> Ints:
     """A table (n, width) that begins with a cache line of this memory."""
     begin = -memory.ctypes.data % _LINE // memory.itemsize
     rows = (len(memory) - _LINE) // width
@@ -82,14 +89,22 @@ def _pack(
 
 
 @_compile
-def _take(table: Rows, width: int, wanted: Ints, rows: Rows, out: Ints) -> None:
+def _take(
+    wide: Ints, narrow: Rows, width: int, of_wide: Ints, of_narrow: Ints, rows: Rows, out: Ints
+) -> None:
     """Columns of some rows of a table -> `out`; of each its number there and its number here."""
-    places = np.empty(_BLOCK, np.int64)
+    places = np.empty(_BLOCK, np.uint64)  # unsigned: none counts from the end
     for begin in range(0, len(rows), _BLOCK):
-        size = min(_BLOCK, len(rows) - begin)
-        for i in range(size):
+        end = min(begin + _BLOCK, len(rows))
+        for i in range(end - begin):
             places[i] = rows[begin + i] * width
-        for k in range(len(wanted)):
-            target, column = out[wanted[k, 0], begin : begin + size], table[wanted[k, 1] :]
-            for i in range(size):
-                target[i] = column[np.uint64(places[i])]  # unsigned: none counts from the end
+        for k in range(len(of_wide)):
+            _taken(wide[of_wide[k, 1] :], places, 1, out[of_wide[k, 0], begin:end])
+        for k in range(len(of_narrow)):
+            _taken(narrow[of_narrow[k, 1] :], places, 2, out[of_narrow[k, 0], begin:end])
+
+
+@_inline
+def _taken(column: Rows, places: NDArray[np.uint64], size: int, out: Ints) -> None:
+    for i in range(len(out)):
+        out[i] = column[np.uint64(size) * places[i]]

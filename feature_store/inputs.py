@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 from fraud.domain.aggregates import Aggregate
-from fraud.domain.features import Floats, Ints, Texts
+from fraud.domain.features import Codes, Floats, Ints, Texts
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class ColumnInputs:
         own: the events' own integer columns, by the names above; AMOUNT in minor units.
         numbers: numeric and flag fields as float64, NaN where null.
         texts: text fields.
+        places: of text fields among values, by field and values; see `place_among`.
         aggregates: what the executions computed; may be extended and emptied.
     """
 
@@ -43,11 +44,13 @@ class ColumnInputs:
         own: Mapping[str, Ints],
         numbers: Mapping[str, Floats],
         texts: Mapping[str, Texts],
+        places: Mapping[tuple[str, tuple[str, ...]], Codes],
         aggregates: dict[Aggregate, Ints],
     ) -> None:
         self._own = own
         self._numbers = numbers
         self._texts = texts
+        self._places = places
         self._shared: dict[Hashable, Ints] = {}
         self.aggregates = aggregates
 
@@ -70,6 +73,10 @@ class ColumnInputs:
     def text(self, field: str) -> Texts:
         """A text field."""
         return self._texts[field]
+
+    def place_among(self, field: str, values: tuple[str, ...]) -> Codes:
+        """The place of a text field among these values, -1 where it is null or none of them."""
+        return self._places[field, values]
 
     def value_id(self, field: str) -> Ints:
         """A field as the int64 that `LastValue` keeps, NONE where null."""

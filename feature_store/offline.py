@@ -26,7 +26,7 @@ from feature_store.inputs import CODE, LOG, PLACE
 from feature_store.passes import PART_ROWS, EntityPass
 from feature_store.plan import entity_plans, families
 from fraud.domain.aggregates import NONE, Aggregate, LastPlace, LastValue
-from fraud.domain.features import Feature, Ints, Values, as_values
+from fraud.domain.features import Category, Feature, Floats, Ints, Number, Values
 from fraud.domain.fraud_type import Entity, FraudType
 
 Task = Callable[[], None]
@@ -85,12 +85,14 @@ class _Matrix:
         self._rooms = local()
 
     def _is_void(self, feature: Feature) -> bool:
-        """Whether it compares events with the last value of something that none of them has."""
+        """Whether it looks at something that no event has."""
         fields = {
             each.field if isinstance(each, LastValue) else PLACE
             for each in feature.aggregates()
             if isinstance(each, LastValue | LastPlace)
         }
+        if isinstance(feature, Number | Category):
+            fields.add(feature.field)
         return any(map(self._history.is_void, fields))
 
     def fill(self, threads: ThreadPoolExecutor) -> Values:
@@ -114,7 +116,7 @@ class _Matrix:
         """Write what events say themselves, and the defaults where they lack an entity."""
         self._facts.fill(rows)
         own, void = self._places.get(frozenset(), []), self._void
-        values = np.empty((len(own) + len(void), rows.stop - rows.start), np.float32)
+        values = np.empty((len(own) + len(void), rows.stop - rows.start))
         self._finish(own, rows, {}, {}, values[: len(own)])
         values[len(own) :] = self._defaults(void)[:, np.newaxis]
         write_rows(values, np.array(own + void, np.int64), rows.start, self._out)
@@ -128,7 +130,7 @@ class _Matrix:
     def _across(self, rows: slice) -> None:
         """Write the features of several entities."""
         shared = {each: values[rows] for each, values in self._shared.items()}
-        values = np.empty((len(self._crossing), rows.stop - rows.start), np.float32)
+        values = np.empty((len(self._crossing), rows.stop - rows.start))
         self._finish(self._crossing, rows, {}, shared, values)
         write_rows(values, np.array(self._crossing, np.int64), rows.start, self._out)
 
@@ -157,7 +159,7 @@ class _Matrix:
                 aggregates[name] = part.columns[number]
         for aggregate in self._shared.keys() & aggregates.keys():
             self._shared[aggregate][part.rows] = aggregates[aggregate]
-        values = np.empty((len(others), len(part.rows)), np.float32)
+        values = np.empty((len(others), len(part.rows)))
         self._finish(others, part.rows, own, aggregates, values)
         log = entity.columns.get(LOG, 0)
         finish_rows(part.columns, log, *compiled, values, part.rows, self._out)
@@ -168,12 +170,12 @@ class _Matrix:
         rows: Rows | slice,
         own: dict[str, Ints],
         aggregates: dict[Aggregate, Ints],
-        out: Values,
+        out: Floats,
     ) -> None:
         """Features finished by their own `finish` -> `out` (places, m)."""
         inputs = self._history.inputs(rows, own, aggregates)
         for number, place in enumerate(places):
-            out[number] = as_values(self._features[place].finish(inputs))
+            out[number] = self._features[place].finish(inputs)
 
 
 def _run(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> None:

@@ -50,6 +50,9 @@ class Inputs(Protocol):
     def text(self, field: str) -> Texts:
         """A text field."""
 
+    def place_among(self, field: str, values: tuple[str, ...]) -> Codes:
+        """The place of a text field among these values, -1 where it is null or none of them."""
+
     def value_id(self, field: str) -> Ints:
         """A field as the int64 that `LastValue` keeps, NONE where null."""
 
@@ -68,11 +71,6 @@ LARGEST = float(np.finfo(np.float32).max)
 
 _WHOLE = 2.0**24
 """From here on, every float32 is a whole number."""
-
-
-def as_values(finished: Floats) -> Values:
-    """Finished features as their values: the nearest float32 (ties to even), always finite."""
-    return np.clip(finished, -LARGEST, LARGEST).astype(np.float32)
 
 
 def shortest_decimal(value: float) -> float:
@@ -252,7 +250,7 @@ class AmountShare(Feature):
     def finish(self, inputs: Inputs) -> Floats:
         whole = inputs.number(self.field)
         out = np.full(len(whole), self.default)
-        with np.errstate(over="ignore"):  # of next to nothing: see `as_values`
+        with np.errstate(over="ignore"):  # of next to nothing: becomes `LARGEST`
             np.divide(inputs.amount_minor() / 100.0, whole, out=out, where=whole > 0)
         return out
 
@@ -278,10 +276,8 @@ class Category(Feature):
         return "not a declared one" if value == self.default else self.values[int(value)]
 
     def finish(self, inputs: Inputs) -> Floats:
-        texts = inputs.text(self.field)
-        places = {value: float(place) for place, value in enumerate(self.values)}
-        codes = [places.get(value, self.default) for value in texts.values]
-        return np.array([*codes, self.default])[texts.codes]
+        place = inputs.place_among(self.field, self.values)
+        return np.where(place < 0, self.default, place.astype(np.float64))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from fraud.domain.aggregates import DISTINCT_MEMORY, OUTCOME_MEMORY, Aggregate
 from fraud.domain.errors import ContractError
 from fraud.domain.event import Scalar, TransactionBase, entity_key, field_kinds, sensitive_fields
-from fraud.domain.features import Feature, as_values
+from fraud.domain.features import Feature
 from fraud.domain.places import EARTH_RADIUS_M, FASTEST_KMH, LEAST_ELAPSED_US
 from fraud.domain.policy import Costs, Thresholds
 from fraud.domain.rules import Rule
@@ -89,7 +89,7 @@ class FraudType:
                     f"{self.name}: feature {feature.name} looks at {sorted(unknown)}",
                     remedy=f"Declared entities are {sorted(known)}.",
                 )
-            if float(as_values(np.array(feature.default))) != feature.default:
+            if float(np.float32(feature.default)) != feature.default:
                 raise ContractError(
                     f"{self.name}: the default {feature.default!r} of {feature.name} is no float32",
                     remedy="Take a number that is one, such as 0, -1 or 0.5.",

@@ -82,12 +82,13 @@ def test_a_compiled_step_equals_finish(feature: Feature) -> None:
         dict(zip(names[:4], columns[:4], strict=True)),
         {},
         {},
+        {},
         dict(zip(names[4:], columns[4:], strict=True)),
     )
 
     compiled, others = steps([feature], [0], numbers)
     found = np.empty((ROWS, 1), np.float32)
-    nothing = np.empty((0, 0), np.float32)
+    nothing = np.empty((0, 0))
     finish_rows(columns, numbers[LOG], *compiled, nothing, np.arange(ROWS), found)
 
     assert others == []
@@ -106,7 +107,7 @@ def test_a_feature_without_a_step_is_left_to_its_own_finish() -> None:
     feature = Doubled(entity="user", window=DAY)
     compiled, others = steps([feature], [0], {feature.aggregates()[0]: 0})
     found = np.empty((ROWS, 1), np.float32)
-    own = np.full((1, ROWS), 7.0, np.float32)
+    own = np.full((1, ROWS), 7.0)
     finish_rows(np.zeros((1, ROWS), np.int64), 0, *compiled, own, np.arange(ROWS), found)
     assert others == [0]
     assert (found == 7.0).all()

@@ -87,6 +87,6 @@ def test_a_declaration_that_contradicts_itself_is_refused(
 def test_a_share_of_a_balance_is_of_a_positive_one() -> None:
     balance = np.array([100.0, 50.0, 0.0, -20.0, np.nan])
     amount = np.full(5, 25_00)
-    inputs = ColumnInputs({AMOUNT: amount}, {"balance": balance}, {}, {})
+    inputs = ColumnInputs({AMOUNT: amount}, {"balance": balance}, {}, {}, {})
     found = AmountShare(field="balance").finish(inputs)
     assert found.tolist() == [0.25, 0.5, -1.0, -1.0, -1.0]

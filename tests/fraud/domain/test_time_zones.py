@@ -68,7 +68,7 @@ def test_a_name_that_is_no_zone_is_refused() -> None:
 def hours(times: list[str], zones: Texts) -> list[float]:
     """Local hours of UTC times by a calendar that looks at the field `time_zone`."""
     time_us = np.array([to_us(dt.datetime.fromisoformat(f"{each}Z")) for each in times])
-    inputs = ColumnInputs({TIME: time_us}, {}, {"time_zone": zones}, {})
+    inputs = ColumnInputs({TIME: time_us}, {}, {"time_zone": zones}, {}, {})
     calendar = Calendar(part="hour", zone="America/New_York", field="time_zone")
     found: list[float] = calendar.finish(inputs).tolist()
     return found
