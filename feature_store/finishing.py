@@ -79,7 +79,7 @@ _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy
 
 _OPERANDS = 5
 _LINE = 16  # values in a cache line
-_BLOCK = 128  # rows whose values stay in the first-level cache until they are written
+_BLOCK = 256  # rows whose values stay in the first-level cache until they are written
 
 
 class Steps(NamedTuple):
@@ -152,22 +152,35 @@ def _zscore(count: float, log: float, log_sq: float, own: float, default: float)
 
 
 @_inline
-def _rare(operation: int, a: int, b: int, c: int, d: int, default: float) -> float:
-    """The rarer steps."""
+def _mean_ratio(a: int, b: int, c: int, d: int, default: float) -> float:
+    mean = float(a) / float(b) if b > 0 and a != NONE else 0.0
+    usual = float(c) / float(d) if d > 0 and c != NONE else 0.0
+    return mean / usual if b > 0 and usual > 0.0 else default
+
+
+@_inline
+def _fill_rare(
+    operation: int, a: Ints, b: Ints, c: Ints, d: Ints, default: float, values: Values
+) -> None:
+    """The rarer steps; a loop for each, which the processor's vector instructions take."""
     if operation == AMOUNT_RATIO:
-        total = c * max(b, 0)
-        return float(total) / float(a) if a > 0 and total != NONE else default
-    if operation == MEAN_RATIO:
-        mean = float(a) / float(b) if b > 0 and a != NONE else 0.0
-        usual = float(c) / float(d) if d > 0 and c != NONE else 0.0
-        return mean / usual if b > 0 and usual > 0.0 else default
-    if operation == LOG_MEAN:
-        return float(b) / float(LOG_SCALE * a) if a > 0 else default
-    if operation == LOG_ABOVE:
-        return float(a * d - b) / float(LOG_SCALE * a) if a > 0 and c > 0 else default
-    if a == NONE or b == NONE:
-        return default
-    return 1.0 if a != b else 0.0
+        for i in range(len(values)):
+            total = c[i] * max(b[i], 0)
+            values[i] = float(total) / float(a[i]) if a[i] > 0 and total != NONE else default
+    elif operation == MEAN_RATIO:
+        for i in range(len(values)):
+            values[i] = _mean_ratio(a[i], b[i], c[i], d[i], default)
+    elif operation == LOG_MEAN:
+        for i in range(len(values)):
+            values[i] = float(b[i]) / float(LOG_SCALE * a[i]) if a[i] > 0 else default
+    elif operation == LOG_ABOVE:
+        for i in range(len(values)):
+            count, above = a[i], float(a[i] * d[i] - b[i])
+            values[i] = above / float(LOG_SCALE * count) if count > 0 and c[i] > 0 else default
+    else:
+        for i in range(len(values)):
+            differs = 1.0 if a[i] != b[i] else 0.0
+            values[i] = default if a[i] == NONE or b[i] == NONE else differs
 
 
 @_inline
@@ -266,8 +279,7 @@ def _fill(
     elif operation == ODDS:
         _attack_odds(columns, step, default, constants, log_tables, begin, values)
     else:
-        for i in range(len(values)):
-            values[i] = _rare(operation, first[i], second[i], third[i], fourth[i], default)
+        _fill_rare(operation, first, second, third, fourth, default, values)
 
 
 @_inline
