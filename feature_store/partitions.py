@@ -5,8 +5,8 @@ history is cut twice:
 
 - by **partition**: all events whose entity key falls into the same share of a hash. Within a
   partition every entity that has the hashed fields among its own is complete, which is why
-  credit card events need two cuttings and not four: users, user x merchant and user x device
-  all stay together by `user_id`.
+  credit card events need three cuttings and not four: users and user x device both stay
+  together by `user_id`.
 - by **range**: consecutive events in observation order. A range becomes one file of the frame.
 
 Memory model. A process needs `BASE_BYTES` for the interpreter and its libraries, plus rows

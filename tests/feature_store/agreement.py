@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fraud.domain.event import field_kinds
-from fraud.types.credit_card import CREDIT_CARD
 from tests.feature_store.oracle import Known, Log, Seen
+from tests.feature_store.specimen import SPECIMEN
 from tests.feature_store.worlds import by_offline, by_online, by_oracle
 
 Features = dict[str, float]
@@ -27,12 +27,12 @@ class World:
     """Collects what happened, in the order in which it was observed."""
 
     def __init__(self) -> None:
-        self.log = Log()
+        self.log = Log(fraud_type=SPECIMEN.name)
         self._seq = 0
 
     def event(self, happened: str, seen: str | None = None, **changes: Any) -> "World":
         """A payment of user u at merchant m; its id counts from T0."""
-        body: dict[str, Any] = dict.fromkeys(field_kinds(CREDIT_CARD.transaction))
+        body: dict[str, Any] = dict.fromkeys(field_kinds(SPECIMEN.transaction))
         body |= {"user_id": "u", "merchant_id": "m", "merchant_category": "grocery"}
         amount = changes.pop("amount", 1_000)
         self._seq = max(self._seq + 1, us(seen or happened))
@@ -51,10 +51,10 @@ class World:
         wanted = by_oracle(self.log) + 0.0
         offline = by_offline(self.log) + 0.0
         for found in (offline, by_online(self.log, 1) + 0.0, by_online(self.log, 50) + 0.0):
-            for place, name in enumerate(CREDIT_CARD.feature_names):
+            for place, name in enumerate(SPECIMEN.feature_names):
                 bits, wanted_bits = found[:, place].view("i8"), wanted[:, place].view("i8")
                 assert (bits == wanted_bits).all(), (name, found[:, place], wanted[:, place])
-        return [dict(zip(CREDIT_CARD.feature_names, row, strict=True)) for row in wanted.tolist()]
+        return [dict(zip(SPECIMEN.feature_names, row, strict=True)) for row in wanted.tolist()]
 
     def last(self) -> Features:
         """Features of the event that was observed last."""

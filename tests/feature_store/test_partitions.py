@@ -21,8 +21,8 @@ from fraud.domain.aggregates import Aggregate, Lifetime
 from fraud.domain.errors import ContractError
 from fraud.domain.features import Feature
 from fraud.domain.fraud_type import FraudType
-from fraud.types.credit_card import CREDIT_CARD
 from fraud.types.registry import fraud_types
+from tests.feature_store.specimen import SPECIMEN
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LifetimeShare(Feature):
 
 
 def with_feature(*entities: str):
-    return replace(CREDIT_CARD, features=(*CREDIT_CARD.features, LifetimeShare(shares=entities)))
+    return replace(SPECIMEN, features=(*SPECIMEN.features, LifetimeShare(shares=entities)))
 
 
 @pytest.mark.parametrize("kind", fraud_types().values(), ids=list(fraud_types()))
@@ -55,7 +55,7 @@ def test_every_feature_is_computed_once_and_finds_its_entities_complete(kind: Fr
 
 
 def test_pairs_stay_together_by_one_of_their_fields() -> None:
-    assert {cutting.fields for cutting in partitionings(CREDIT_CARD)} == {
+    assert {cutting.fields for cutting in partitionings(SPECIMEN)} == {
         ("user_id",),
         ("merchant_id",),
         ("device_id",),
@@ -64,7 +64,7 @@ def test_pairs_stay_together_by_one_of_their_fields() -> None:
 
 def test_a_feature_of_two_entities_goes_where_both_are_complete() -> None:
     cuttings = partitionings(with_feature("user_merchant", "user"))
-    place = len(CREDIT_CARD.features)
+    place = len(SPECIMEN.features)
     assert [cutting.fields for cutting in cuttings if place in cutting.places] == [("user_id",)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from feature_store.batch import BatchFeatures, TypeLayout, label_columns, type_layout
+from feature_store.batch import BatchFeatures, TypeLayout, label_columns
 from feature_store.offline import feature_matrix
 from fraud.domain.event import Event, field_kinds
 from fraud.domain.features import Category, Number
@@ -14,6 +14,7 @@ from fraud.domain.fraud_type import FraudType
 from fraud.types.credit_card import CREDIT_CARD
 from fraud.types.registry import fraud_type
 from tests.feature_store.oracle import Facts, Known, Log, Oracle, Seen
+from tests.feature_store.specimen import SPECIMEN
 
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 START = 1_774_000_000 * 1_000_000  # 2026-03-20, nine days before DST begins in Europe
@@ -62,8 +63,8 @@ def a_log(
 
 def an_empty_log(kind: FraudType) -> Log:
     """A log of a fraud type, and what an oracle must be told of it."""
-    if kind is CREDIT_CARD:
-        return Log()
+    if kind in (CREDIT_CARD, SPECIMEN):
+        return Log(fraud_type=kind.name)
     facts = Facts(
         entities={entity.name: entity.fields for entity in kind.entities},
         categories={f.field: f.values for f in kind.features if isinstance(f, Category)},
@@ -75,7 +76,7 @@ def an_empty_log(kind: FraudType) -> Log:
 
 def a_body(rng: random.Random, kind: FraudType = CREDIT_CARD) -> dict[str, object]:
     """Fields of an event, often null, from few values."""
-    if kind is not CREDIT_CARD:
+    if kind.transaction is not CREDIT_CARD.transaction:
         return _a_body_of(rng, kind)
     place = rng.choice((None, *PLACES))
     return {
@@ -111,9 +112,14 @@ def _a_body_of(rng: random.Random, kind: FraudType) -> dict[str, object]:
     return body
 
 
+def kind_of(log: Log) -> FraudType:
+    """The fraud type of a log: a declared one, or the specimen."""
+    return SPECIMEN if log.fraud_type == SPECIMEN.name else fraud_type(log.fraud_type)
+
+
 def by_oracle(log: Log) -> np.ndarray:
     """Features by the naive oracle, rows in observation order."""
-    kind = fraud_type(log.fraud_type)
+    kind = kind_of(log)
     return np.array(
         [
             [Oracle(log, event).feature(name) for name in kind.feature_names]
@@ -134,7 +140,7 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
             "amount_minor": [e.amount for e in events],
         }
     )
-    for name, what in field_kinds(fraud_type(log.fraud_type).transaction).items():
+    for name, what in field_kinds(kind_of(log).transaction).items():
         dtype = {"text": object, "number": "float64", "flag": "boolean"}[what]
         frame[name] = pd.array([e.body.get(name) for e in events], dtype=dtype)
     labels = pd.DataFrame(
@@ -152,7 +158,7 @@ def frames(log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def by_offline(log: Log) -> np.ndarray:
     """Features by the offline frame, float32 held as float64 as the others have them."""
-    return feature_matrix(fraud_type(log.fraud_type), *frames(log)).astype(np.float64)
+    return feature_matrix(kind_of(log), *frames(log)).astype(np.float64)
 
 
 def by_online(log: Log, batch_size: int = 1) -> np.ndarray:
@@ -166,7 +172,7 @@ def states_by_online(log: Log) -> dict[str, bytes]:
 
 
 def _run_online(log: Log, batch_size: int) -> tuple[np.ndarray, dict[str, bytes]]:
-    layout = type_layout(log.fraud_type)
+    layout = TypeLayout(kind_of(log))
     encoded: dict[str, bytes] = {}
     by_id = {e.transaction_id: e for e in log.events}
     labels = acting(log)

@@ -98,7 +98,6 @@ def test_a_label_acts_on_what_is_scored_after_it(pool: ConnectionPool) -> None:
     assert isinstance(receipt, LabelReceipt)
     assert receipt.has_acted
     values = compared_with_offline(pool)
-    assert feature(values, "user_fraud_labels_30d") == [0.0, 0.0, 1.0]
     assert feature(values, "merchant_fraud_labels_7d") == [0.0, 0.0, 1.0]
 
 
@@ -115,7 +114,7 @@ def test_only_the_first_fraud_label_of_a_transaction_acts(pool: ConnectionPool) 
         receipts += tell(labeller, a_label("T1", reported_us=START + 1))
         scorer.score([a_request("T2", time_us=START + HOUR)])
     assert [each.has_acted for each in receipts] == [False, True, False, False]
-    assert feature(compared_with_offline(pool), "user_fraud_labels_30d") == [0.0, 1.0]
+    assert feature(compared_with_offline(pool), "merchant_fraud_labels_7d") == [0.0, 1.0]
 
 
 def test_the_same_label_again_changes_nothing(pool: ConnectionPool) -> None:
@@ -162,7 +161,7 @@ def test_a_label_that_came_before_its_transaction_never_acts(pool: ConnectionPoo
     assert (receipt.has_acted, rows(pool, "SELECT count(*) FROM labels")) == (False, [(1,)])
     ((seq,),) = rows(pool, "SELECT seq FROM transactions WHERE transaction_id = 'T1'")
     assert seq > receipt.seq
-    assert feature(compared_with_offline(pool), "user_fraud_labels_30d") == [0.0, 0.0]
+    assert feature(compared_with_offline(pool), "merchant_fraud_labels_7d") == [0.0, 0.0]
 
 
 def waiting_sessions(pool: ConnectionPool) -> int:
@@ -196,7 +195,7 @@ def test_a_label_waits_for_the_batch_that_is_just_scoring_its_transaction(
         labelling.join(10)
         scorer.score([a_request("T2", time_us=START + HOUR)])
     assert [each.has_acted for each in receipts] == [True]
-    assert feature(compared_with_offline(pool), "user_fraud_labels_30d") == [0.0, 1.0]
+    assert feature(compared_with_offline(pool), "merchant_fraud_labels_7d") == [0.0, 1.0]
 
 
 def test_scorers_and_labellers_on_the_same_entities_equal_the_offline_frame(
@@ -234,7 +233,7 @@ def test_scorers_and_labellers_on_the_same_entities_equal_the_offline_frame(
     assert not failures
     values = compared_with_offline(pool)
     assert len(values) == 240
-    assert max(feature(values, "user_fraud_labels_30d")) > 10, "few labels acted"
+    assert max(feature(values, "merchant_fraud_labels_7d")) > 10, "few labels acted"
     with pool.transaction() as cursor:
         assert not verify_audit(cursor.connection).findings
 

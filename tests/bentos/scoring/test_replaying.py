@@ -266,7 +266,7 @@ def test_another_bundle_in_its_place_is_refused(past: Past, victim: str) -> None
 
 def test_decisions_on_other_features_are_decided_again_on_the_recorded_values(past: Past) -> None:
     names = list(CREDIT_CARD.feature_names)
-    unused = names.index("user_fraud_labels_30d")  # always 0 here, so in no reason
+    unused = names.index("merchant_fraud_labels_7d")  # always 0 here, so in no reason
     names[unused] = "user_wisdom_30d"
     past.promote("old", 0.9, schema_hash="0ld", feature_names=tuple(names), **EVERY_REASON)
     past.activate_rule("ANY", "amount > 0.0")

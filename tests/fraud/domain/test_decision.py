@@ -57,7 +57,7 @@ def test_reasons_name_what_raised_the_score_largest_first() -> None:
             5.25,
             "The event's amount divided by the user's mean amount in the 60d up to 14d ago: 5.25",
         ),
-        ("user_merchant_count", 0.0, "Events of the user-merchant pair ever observed"),
+        ("user_device_count", 0.0, "Events of the user-device pair ever observed"),
     ],
 )
 def test_a_reason_reads_like_a_sentence(name: str, value: float, text: str) -> None:

@@ -31,7 +31,7 @@ def a_frame(
     features["amount"] = amount_minor / 100.0
     features["user_count_1d"] = random.poisson(2 + 3 * is_fraud).astype(np.float64)
     features["merchant_matured_fraud_share_3"] = random.binomial(3, 0.02 + 0.5 * is_fraud) / 3
-    features["user_amount_zscore_30d"] = random.normal(1.5 * is_fraud, 1.0)
+    features["user_log_amount_above_genuine"] = random.normal(1.5 * is_fraud, 1.0)
     features["user_seconds_since_last"] = np.floor(random.uniform(0, 366 * 86_400.0, count))
     features["merchant_seconds_since_latest_fraud"] = np.where(
         random.random(count) < 0.5, 31_622_400.0, 31_622_400.0 - random.integers(0, 9, count)
