@@ -204,7 +204,7 @@ print(json.dumps([peak, FrameDataset(sys.argv[2]).frame().equals(frame)]))
 @pytest.mark.timeout(600)
 def test_memory_stays_within_the_budget_where_the_log_is_far_larger(tmp_path: Path) -> None:
     budget = 810 * MB
-    lake = a_plain_lake(str(tmp_path / "lake"), rows=800_000)
+    lake = a_plain_lake(str(tmp_path / "lake"), rows=1_200_000)
     out = str(tmp_path / "out")
     peak, parts = _printed(ONE_BUILD, lake.url, out, str(budget))
     needed, is_equal = _printed(IN_MEMORY, lake.url, out)
