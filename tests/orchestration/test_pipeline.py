@@ -204,7 +204,7 @@ def test_the_drift_report_is_kept_on_disk_and_in_mlflow(
     assert page.is_relative_to(settings.run_dir / "reports" / "credit_card")
     content = json.loads(page.with_name("drift.json").read_text())
     assert "fraud_probability" in content["distances"]
-    assert "user_count" not in content["distances"], "lifetimes grow with the log"
+    assert "user_device_count" not in content["distances"], "lifetimes grow with the log"
     run_id = str(metadata["report"].value).split("/runs/")[1].split("/")[0]
     client = mlflow.MlflowClient(settings.mlflow_tracking_uri)
     assert {file.path for file in client.list_artifacts(run_id)} == {
