@@ -87,7 +87,8 @@ class History:
         )
         self._with_nulls = {f: bool((text.codes < 0).any()) for f, text in self.texts.items()}
         self._value_ids: dict[str, Ints] = {}
-        self._void = Taken(self._is_void)
+        # No function of its own in here: a cycle would keep the events until the collector runs.
+        self._void: dict[str, bool] = {}
         self._join_labels(rows, fraud)
         pa.default_memory_pool().release_unused()  # what encoding texts took
 
@@ -120,9 +121,11 @@ class History:
 
     def is_void(self, name: str) -> bool:
         """Whether a field, or PLACE, is null in all events."""
+        if name not in self._void:
+            self._void[name] = self._has_none(name)
         return self._void[name]
 
-    def _is_void(self, name: str) -> bool:
+    def _has_none(self, name: str) -> bool:
         if name in self.texts:
             return not self.texts[name].values
         return bool(self._events[LATITUDE if name == PLACE else name].isna().all())
