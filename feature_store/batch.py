@@ -141,6 +141,10 @@ class BatchFeatures:
             of_each = [
                 groups.setdefault(each[name], len(groups)) if name in each else -1 for each in keys
             ]
+            if not groups:
+                columns[place : place + entity.size] = NONE
+                place += entity.size
+                continue
             before = [states[key] for key in groups]
             after = entity.advance(before, observed, np.array(of_each, np.int64), reads=True)
             self.states.update(zip(groups, after.states, strict=True))

@@ -1,10 +1,10 @@
 """Entity states in PostgreSQL: lock and load, then save what changed."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
-from fraud.ledger.statement import Cursor, Statement
+from fraud.ledger.statement import Cursor, Statement, answer
 
 _LOAD = Statement(
     "load_states",
@@ -64,8 +64,19 @@ def load_states(cursor: Cursor, keys: Iterable[str]) -> dict[str, StoredState]:
     Rows are locked in key order, so that writers wait for each other and never in a circle.
     The locks last until the transaction ends.
     """
+    return ask_states(cursor, keys)()
+
+
+def ask_states(cursor: Cursor, keys: Iterable[str]) -> Callable[[], dict[str, StoredState]]:
+    """`load_states` for later: what a pipeline is given next travels along."""
     _LOAD.execute(cursor, (sorted(set(keys)),))
-    found, sizes, numbers, joined = cursor.fetchall()[0]
+    rows = answer(cursor)
+    return lambda: _states(*rows()[0])
+
+
+def _states(
+    found: list[str] | None, sizes: list[int], numbers: list[int], joined: bytes
+) -> dict[str, StoredState]:
     if not found:
         return {}
     states, ends = bytes(joined), accumulate(sizes)

@@ -12,7 +12,7 @@ from bentos.scoring.lottery import draw_lots
 from bentos.scoring.observation_clock import MOST_EVENTS, ObservationClock
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
-from feature_store.state_table import StoredState, load_states, save_states
+from feature_store.state_table import StoredState, ask_states, save_states
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
 from fraud.domain.event import Event
@@ -22,8 +22,8 @@ from fraud.ledger.audit import AuditEntry, Head, append
 from fraud.ledger.decisions import (
     DecisionRecord,
     KnownDecision,
+    ask_known_transactions,
     insert_decisions,
-    known_transactions,
 )
 from fraud.ledger.labels import make_known
 from fraud.ledger.pipeline import PipelinedCursor
@@ -187,10 +187,10 @@ class _Batch:
 
     def run(self, judges: Mapping[str, Decider]) -> list[Decision | FraudError]:
         keys = [type_layout(event.fraud_type).keys(event) for event in self._hidden]
-        loaded = load_states(self._cursor, (key for each in keys for key in each.values()))
+        states = ask_states(self._cursor, (key for each in keys for key in each.values()))
         make_known(self._cursor)
         ids = [request.event.transaction_id for request in self._requests]
-        known, labelled = known_transactions(self._cursor, ids)
+        (known, labelled), loaded = ask_known_transactions(self._cursor, ids)(), states()
         fresh = self._first_seen(known)
         seqs = self._observe_order(fresh, keys, loaded, labelled)
         features = self._features(fresh, keys, loaded)

@@ -6,7 +6,7 @@ time here is round trips and per-row work in Python, and both stay flat this way
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from fraud.domain.decision import Decision, Reason, reply
 from fraud.domain.event import Event, to_us
 from fraud.domain.rules import RiskLevel
 from fraud.ledger.outbox import RESULTS_TOPIC
-from fraud.ledger.statement import Cursor, Statement
+from fraud.ledger.statement import Cursor, Statement, answer
 
 
 class DecisionRecord(NamedTuple):
@@ -88,15 +88,26 @@ _KNOWN = Statement(
 
 def known_transactions(cursor: Cursor, transaction_ids: Sequence[str]) -> KnownTransactions:
     """The decisions and labels there are about these transactions; one round trip."""
+    return ask_known_transactions(cursor, transaction_ids)()
+
+
+def ask_known_transactions(
+    cursor: Cursor, transaction_ids: Sequence[str]
+) -> Callable[[], KnownTransactions]:
+    """`known_transactions` for later: what a pipeline is given next travels along."""
+    _KNOWN.execute(cursor, (list(transaction_ids),))
+    rows = answer(cursor)
+    return lambda: _known(rows())
+
+
+def _known(rows: Sequence[tuple[Any, ...]]) -> KnownTransactions:
     known = KnownTransactions({}, {})
-    if transaction_ids:
-        _KNOWN.execute(cursor, (list(transaction_ids),))
-        for last_seq, transaction_id, body_digest, *decided in cursor.fetchall():
-            if last_seq is not None:
-                known.label_numbers[transaction_id] = last_seq
-            if body_digest is not None:
-                decision = _decision(transaction_id, decided)
-                known.decisions[transaction_id] = KnownDecision(bytes(body_digest), decision)
+    for last_seq, transaction_id, body_digest, *decided in rows:
+        if last_seq is not None:
+            known.label_numbers[transaction_id] = last_seq
+        if body_digest is not None:
+            decision = _decision(transaction_id, decided)
+            known.decisions[transaction_id] = KnownDecision(bytes(body_digest), decision)
     return known
 
 
@@ -139,9 +150,8 @@ _INSERT = Statement(
             event_time_us bigint, amount numeric, seq bigint, observed_at_us bigint,
             amount_minor bigint, body_digest text, fields jsonb, sealed text, reply jsonb,
             feature_values text, schema_hash text, actor text, outbox_key text,
-            alert_type text, description text, rules_version bigint, lists_version bigint,
-            shadow_rules jsonb, money_at_risk bigint, role text, deployment_id bigint,
-            shadow jsonb, propensity float8
+            rules_version bigint, lists_version bigint, shadow_rules jsonb, role text,
+            deployment_id bigint, shadow jsonb, propensity float8
         )
     ), new_transactions AS (
         INSERT INTO transactions (
@@ -175,27 +185,36 @@ _INSERT = Statement(
             (reply->>'scored_at')::timestamptz, actor, rules_version, lists_version, shadow_rules,
             role, deployment_id, shadow, propensity
         FROM batch
-    ), new_alerts AS (
-        INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
-        SELECT reply->>'transaction_id', alert_type, reply->>'risk_level', description,
-            reply->>'fraud_type'
-        FROM batch WHERE alert_type IS NOT NULL
-    ), new_cases AS (
-        INSERT INTO cases (case_id, transaction_id, fraud_type, priority)
-        SELECT (reply->>'decision_id')::uuid, reply->>'transaction_id', reply->>'fraud_type',
-            money_at_risk
-        FROM batch WHERE alert_type IS NOT NULL
     )
     INSERT INTO outbox (topic, key, payload)
     SELECT $2, outbox_key, reply FROM batch
     """,
 )
 
+_INSERT_ALERTS = Statement(
+    "insert_alerts",
+    ("jsonb",),
+    """
+    WITH batch AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset($1::jsonb) AS record (
+            case_id uuid, transaction_id text, fraud_type text, alert_type text, severity text,
+            description text, money_at_risk bigint
+        )
+    ), new_alerts AS (
+        INSERT INTO fraud_alerts (transaction_id, alert_type, severity, description, fraud_type)
+        SELECT transaction_id, alert_type, severity, description, fraud_type FROM batch
+    )
+    INSERT INTO cases (case_id, transaction_id, fraud_type, priority)
+    SELECT case_id, transaction_id, fraud_type, money_at_risk FROM batch
+    """,
+)
+"""A statement of its own, since most batches have no alert, and every table costs its opening."""
+
 
 def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
     """Write transactions, decisions, alerts and cases (above LOW) and outbox messages.
 
-    One round trip. A case has the id of its decision.
+    A case has the id of its decision.
 
     Raises:
         psycopg2.errors.UniqueViolation: a transaction_id was decided already, or an observation
@@ -206,6 +225,9 @@ def insert_decisions(cursor: Cursor, records: Sequence[DecisionRecord]) -> None:
         _check_numbers(records)
         batch = orjson.dumps([_parameters(record) for record in records])
         _INSERT.execute(cursor, (batch.decode(), RESULTS_TOPIC))
+        alerts = [_alert(each) for each in records if each.decision.risk_level > RiskLevel.LOW]
+        if alerts:
+            _INSERT_ALERTS.execute(cursor, (orjson.dumps(alerts).decode(),))
 
 
 def _check_numbers(records: Sequence[DecisionRecord]) -> None:
@@ -245,11 +267,21 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
         parameters["shadow"] = asdict(decision.shadow)
     if decision.propensity is not None:
         parameters["propensity"] = decision.propensity
-    if decision.risk_level > RiskLevel.LOW:
-        parameters["alert_type"] = decision.rules[0] if decision.rules else "MODEL_SCORE"
-        parameters["description"] = _description(decision)
-        parameters["money_at_risk"] = round(decision.fraud_probability * event.amount_minor)
     return parameters
+
+
+def _alert(record: DecisionRecord) -> dict[str, object]:
+    """An alert and its case; the case has the id of the decision."""
+    decision = record.decision
+    return {
+        "case_id": decision.decision_id,
+        "transaction_id": decision.transaction_id,
+        "fraud_type": decision.fraud_type,
+        "alert_type": decision.rules[0] if decision.rules else "MODEL_SCORE",
+        "severity": decision.risk_level.name,
+        "description": _description(decision),
+        "money_at_risk": round(decision.fraud_probability * record.event.amount_minor),
+    }
 
 
 def _description(decision: Decision) -> str:

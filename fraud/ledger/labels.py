@@ -12,7 +12,7 @@ from itertools import islice
 
 from fraud.domain.event import from_us, to_us
 from fraud.domain.label import Label
-from fraud.ledger.statement import Cursor
+from fraud.ledger.statement import Cursor, Statement
 
 ROWS_PER_STATEMENT = 10_000
 
@@ -22,7 +22,9 @@ SELECT max(seq) FROM labels WHERE fraud_type = %s
 """
 """Two statements, so that the second one sees what was committed while the first one waited."""
 
-_MAKE_KNOWN = "SELECT pg_advisory_xact_lock_shared(hashtext('transactions'))"
+_MAKE_KNOWN = Statement(
+    "make_known", (), "SELECT pg_advisory_xact_lock_shared(hashtext('transactions'))"
+)
 
 _KEEP_UNKNOWN = "SELECT pg_advisory_xact_lock(hashtext('transactions'))"
 
@@ -67,7 +69,7 @@ def make_known(cursor: Cursor) -> None:
     Until it ends, nobody can store a label that takes one of them for unknown; so read what
     labels there are afterwards.
     """
-    cursor.execute(_MAKE_KNOWN)
+    _MAKE_KNOWN.execute(cursor, ())
 
 
 def keep_unknown(cursor: Cursor) -> None:

@@ -7,7 +7,7 @@ nobody waits for travel with the next ones, BEGIN with the first and COMMIT with
 
 import select
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ctypes import string_at
 from typing import Any
 
@@ -23,10 +23,33 @@ MUCH_BYTES = 32_768
 """From here on libpq sends before it is asked to (its buffer for pipelines takes twice that)."""
 
 
+class Answer:
+    """The rows of a statement under way, when they are asked for: `answer()`.
+
+    Attributes:
+        kinds: types of the columns that are fetched in binary; none where they come as text.
+        is_wanted: whether somebody will ask.
+        rows: once they are here.
+    """
+
+    __slots__ = ("_wait", "is_wanted", "kinds", "rows")
+
+    def __init__(self, kinds: tuple[str, ...], wait: Callable[[], None]) -> None:
+        self.kinds = kinds
+        self.is_wanted = False
+        self.rows: list[tuple[Any, ...]] | None = None
+        self._wait = wait
+
+    def __call__(self) -> list[tuple[Any, ...]]:
+        if self.rows is None:
+            self._wait()
+        return self.rows or []
+
+
 class PipelinedCursor:
     """A cursor that waits for the server when rows are asked for, and at the commit.
 
-    An error of a statement shows there: in `fetchall` or `commit`. The server runs the
+    An error of a statement shows there: in `fetchall`, an `Answer` or `commit`. The server runs the
     statements one by one and skips what follows an error, so COMMIT is never reached.
 
     Args:
@@ -39,8 +62,8 @@ class PipelinedCursor:
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
         self._line = cursor.connection.pgconn_ptr
-        self._rows: list[tuple[Any, ...]] = []
-        self._asked: deque[tuple[str, ...]] = deque()  # `row` of the statements under way
+        self._asked: deque[Answer] = deque()  # of the statements under way
+        self._last = Answer((), self._wait)
         self._check(libpq.set_nonblocking(self._line, 1) == 0)
         self._check(libpq.enter_pipeline(self._line))
         self._syncs, self._is_synced = 0, True
@@ -77,10 +100,14 @@ class PipelinedCursor:
         """Have the server start on what was taken along, while the caller prepares more."""
         self._check(libpq.flush(self._line) >= 0)
 
+    def answer(self) -> Answer:
+        """The rows of the last statement, for later: further statements travel with it."""
+        self._last.is_wanted = True
+        return self._last
+
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Wait for the server; all rows of the last statement."""
-        self._wait()
-        return self._rows
+        return self.answer()()
 
     def commit(self) -> None:
         """End the transaction, and wait for the server."""
@@ -103,7 +130,8 @@ class PipelinedCursor:
     def _send(self, is_sent: int, row: tuple[str, ...]) -> None:
         self._is_synced = False
         self._check(is_sent)
-        self._asked.append(row)
+        self._last = Answer(row, self._wait)
+        self._asked.append(self._last)
 
     def _sync(self) -> None:
         self._check(libpq.sync(self._line))
@@ -118,7 +146,6 @@ class PipelinedCursor:
     def _drain(self) -> psycopg2.Error | None:
         """Take all results up to the next point of synchronisation; the first error."""
         error: psycopg2.Error | None = None
-        self._rows = []
         while True:
             result = self._result()
             if result is None:
@@ -130,8 +157,8 @@ class PipelinedCursor:
                     self._syncs -= 1
                     return error
                 if kind in (libpq.PGRES_TUPLES_OK, libpq.PGRES_COMMAND_OK):
-                    is_last = len(self._asked) == 1
-                    self._rows = self._read(result, self._asked[0]) if is_last else []
+                    if self._asked[0].is_wanted:
+                        self._asked[0].rows = self._read(result, self._asked[0].kinds)
                 elif kind != libpq.PGRES_PIPELINE_ABORTED:
                     error = error or _error(result)
             finally:

@@ -1,6 +1,6 @@
 """Statements of the scoring path, parsed and planned once per connection."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -21,6 +21,18 @@ class Cursor(Protocol):
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows of the last statement."""
+
+
+Rows = Callable[[], list[tuple[Any, ...]]]
+"""The rows of a statement, when they are asked for."""
+
+
+def answer(cursor: Cursor) -> Rows:
+    """The rows of the last statement, for later; a pipeline goes on without waiting for them."""
+    if isinstance(cursor, PipelinedCursor):
+        return cursor.answer()
+    rows = cursor.fetchall()
+    return lambda: rows
 
 
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
@@ -54,11 +66,12 @@ class Statement:
         """Run it; the first time on a connection costs one more round trip."""
         names = _prepared.setdefault(cursor.connection, set())
         if self.name not in names:
-            cursor.execute(f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}")
+            types = f" ({', '.join(self.types)})" if self.types else ""
+            cursor.execute(f"PREPARE {self.name}{types} AS {self.text}")
             names.add(self.name)
         if isinstance(cursor, PipelinedCursor):
             cursor.execute_prepared(self.name, self.types, parameters, self.row)
             return
-        places = ", ".join(["%s"] * len(self.types))
+        places = f" ({', '.join(['%s'] * len(self.types))})" if self.types else ""
         values = [literal(each) if isinstance(each, list) else each for each in parameters]
-        cursor.execute(f"EXECUTE {self.name} ({places})", values)
+        cursor.execute(f"EXECUTE {self.name}{places}", values)

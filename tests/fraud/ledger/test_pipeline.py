@@ -53,6 +53,14 @@ def add(pool: ConnectionPool, *before: str) -> None:
         ADD.execute(cursor, ("a;b", 1))
 
 
+def ask_behind(pool: ConnectionPool, *statements: str) -> None:
+    with pool.pipeline() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.execute("SELECT n FROM words")
+        cursor.answer()()
+
+
 def hang_up_within(pool: ConnectionPool) -> None:
     killer = connect(pool.url, autocommit=True)
     with pool.pipeline() as cursor:
@@ -123,3 +131,23 @@ def test_a_server_that_hung_up_is_unavailable_and_replaced(
     assert counts(ledger_url)["a;b"] == 0
     add(pool)
     assert counts(ledger_url)["a;b"] == 1
+
+
+def test_answers_can_wait_until_they_are_asked_for(pool: ConnectionPool) -> None:
+    count = Statement("count_word", ("text",), "SELECT n FROM words WHERE word = $1")
+    with pool.pipeline() as cursor:
+        count.execute(cursor, ("a;b",))
+        before = cursor.answer()
+        ADD.execute(cursor, ("a;b", 5))
+        count.execute(cursor, ("a;b",))
+        after = cursor.answer()
+        assert after() == [(5,)]
+        assert before() == [(0,)]
+        ADD.execute(cursor, ("a;b", 1))
+        assert (before(), after()) == ([(0,)], [(5,)])  # what was told stays
+
+
+def test_an_answer_tells_what_broke_before_it(pool: ConnectionPool, ledger_url: str) -> None:
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        ask_behind(pool, "UPDATE words SET n = 7", TAKEN)
+    assert counts(ledger_url) == {"a;b": 0, "50 %": 0}

@@ -5,6 +5,7 @@ from fraud.ledger.engine import connect
 from fraud.ledger.statement import Statement
 
 DOUBLE = Statement("test_double", ("bigint", "text[]"), "SELECT $1 * 2, cardinality($2)")
+NOTHING = Statement("test_nothing", (), "SELECT 1")
 
 
 def test_a_statement_is_prepared_once_per_connection(ledger_url: str) -> None:
@@ -37,4 +38,13 @@ def test_one_that_cannot_be_prepared_is_not_taken_for_prepared(ledger_url: str) 
             with pytest.raises(psycopg2.errors.UndefinedColumn):
                 broken.execute(cursor, ("x",))
             connection.rollback()
+    connection.close()
+
+
+def test_one_without_parameters(ledger_url: str) -> None:
+    connection = connect(ledger_url)
+    with connection.cursor() as cursor:
+        for _ in range(2):
+            NOTHING.execute(cursor, ())
+            assert cursor.fetchall() == [(1,)]
     connection.close()
