@@ -3,13 +3,14 @@
 uvicorn bounds how long an idle connection is kept, but not how long a request may take to
 arrive. This protocol class adds that, and answers what is no HTTP as the guard would.
 
-BentoML starts uvicorn itself and lets nobody name the protocol class. uvicorn finds it in a
-table by name, so ours is entered in that table; the service does so when it is imported,
-which is before its server is made, and `is_installed` tells whether that held.
+BentoML starts uvicorn itself and lets nobody name the protocol class, or the event loop. uvicorn
+finds them in tables by name, so ours are entered there; the service does so when it is imported,
+which is before its server is made.
 """
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -27,12 +28,14 @@ REQUEST_TIMEOUT_S = 9.5
 
 MAX_HEADER_BYTES = 64 * 1024
 
-_NAME = "bentos.fraud_detector.connection:TimedHttp"
+_PROTOCOL = "bentos.fraud_detector.connection:TimedHttp"
+_LOOP = "bentos.fraud_detector.sharing:loop_factory"
 
 
 def install() -> None:
-    """Make this the protocol of servers that name none; call it before they are made."""
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = _NAME
+    """Make these what servers use that name none; call it before they are made."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = _PROTOCOL
+    uvicorn.config.LOOP_FACTORIES["auto"] = _LOOP
 
 
 class TimedHttp(HttpToolsProtocol):
@@ -43,6 +46,7 @@ class TimedHttp(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.on_lost: Callable[[], None] = lambda: None
         self._cut: asyncio.TimerHandle | None = None
         self._is_before_body = True
         self._header_bytes = 0
@@ -56,7 +60,14 @@ class TimedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
         self._stop()
+        self.on_lost()
         super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to another protocol, which ends it."""
+        self._stop()
+        self.on_lost()
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived; bytes that belong to no request start the clock as well."""
