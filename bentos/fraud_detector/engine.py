@@ -25,6 +25,7 @@ from bentos.scoring.model import ScoringModel
 from bentos.scoring.observation_clock import ObservationClock
 from bentos.scoring.reconciliation import Recovery
 from bentos.scoring.scorer import ScoreRequest
+from bentos.scoring.turns import Turn
 from feature_store.batch import type_layout, warm_up
 from fraud.domain.decision import Decision
 from fraud.domain.errors import FraudError, UnavailableError
@@ -35,8 +36,8 @@ from fraud.security.encryption import field_protection
 from fraud.settings import Settings
 from fraud.types.registry import fraud_types
 
-LANES = 2
-"""Scoring transactions of a process at once: while one computes, the other is with the server."""
+LANES = 4
+"""Scoring transactions of a process at once: while one computes, others are with the server."""
 
 log = logging.getLogger("fraud.detector")
 
@@ -101,11 +102,13 @@ class ScoringEngine:
             if can_wait
             else Fallback(fraud_types(), self.rulesets, self.journal, clock_us)
         )
+        self._turn = Turn(settings.run_dir / "large-batches.turn")
         self._lanes = Lanes(
             [
                 ContinuousScorer(each, fallback, self.journal, self.breaker).score
                 for each in self._own_scorers
-            ]
+            ],
+            turn=self._turn,
         )
         self._recovery = Recovery(
             self._recovery_scorer, self.journal, self.breaker, self._on_recovery_step
@@ -133,6 +136,7 @@ class ScoringEngine:
         self.lookout.note_heads()
         self.lookout.close()
         self._lanes.close()
+        self._turn.close()
         for each in (*self._own_scorers, self._recovery_scorer):
             each.close()
 
