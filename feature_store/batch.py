@@ -104,7 +104,8 @@ def warm_up(layout: TypeLayout) -> None:
     """Have the loops compiled, or loaded from their cache, before anybody waits for them."""
     fields = dict.fromkeys(field_kinds(layout.fraud_type.transaction))
     event = Event(layout.fraud_type.name, "warm-up", 0, 0, fields)
-    _ = BatchFeatures(layout, [event], [{}], {}).matrix
+    keys = {name: name for name in layout.entities}
+    _ = BatchFeatures(layout, [event], [keys], dict.fromkeys(keys)).matrix
 
 
 class BatchFeatures:

@@ -57,7 +57,8 @@ class SharingServer:
     Args:
         loop: it works on.
         listener: the socket, bound.
-        factory: makes protocols, which call their `on_lost` when the connection is lost.
+        factory: makes protocols, which call their `on_lost` when the connection is lost, and are
+            told to `shutdown` where the server was closed while they were made.
         tally: of this process.
         backlog: connections that may wait to be accepted.
         ssl: context of an encrypted server.
@@ -135,12 +136,18 @@ class SharingServer:
         task.add_done_callback(self._opening.discard)
 
     async def _open(self, connection: socket.socket) -> None:
+        protocol: Any
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._ssl)
+            _, protocol = await self._loop.connect_accepted_socket(
+                self._protocol, connection, ssl=self._ssl
+            )
         except Exception as error:  # noqa: BLE001 - whatever broke its handshake
             log.info("A connection was not opened: %s", error)
             self._lost()
             connection.close()
+            return
+        if not self._is_serving:  # uvicorn told the others when it closed the server
+            protocol.shutdown()
 
     def _protocol(self) -> Any:
         protocol = self._factory()
