@@ -110,6 +110,7 @@ CREDIT_CARD = FraudType(
     entities=(
         Entity("user", ("user_id",)),
         Entity("merchant", ("merchant_id",)),
+        Entity("user_merchant", ("user_id", "merchant_id")),
         Entity("user_device", ("user_id", "device_id")),
         Entity("device", ("device_id",)),
     ),
@@ -146,6 +147,7 @@ CREDIT_CARD = FraudType(
         SecondsSince(entity="merchant", moment="genuine"),
         FraudRunAmount(entity="merchant"),
         AttackOdds(entity="merchant"),
+        LifetimeCount(entity="user_merchant"),
         LifetimeCount(entity="user_device"),
         SecondsSince(entity="device", moment="first"),
         DistinctCount(entity="device", of="user_id", window=WEEK),

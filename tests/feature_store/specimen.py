@@ -6,7 +6,6 @@ The contract promises more than card payments need: anybody may declare a type.
 from dataclasses import replace
 
 from fraud.domain.features import Calendar, Feature
-from fraud.domain.fraud_type import Entity
 from fraud.domain.history import (
     AmountMean,
     AmountSum,
@@ -43,7 +42,6 @@ BEYOND_CARDS: tuple[Feature, ...] = (
     MaturedFraudShare(entity="merchant", k=1),
     FraudRun(entity="merchant"),
     SecondsSince(entity="merchant", moment="fraud_run"),
-    LifetimeCount(entity="user_merchant"),
     SecondsSince(entity="user_merchant", moment="last"),
     SecondsSince(entity="user_device", moment="first"),
     LifetimeCount(entity="device"),
@@ -53,6 +51,5 @@ SPECIMEN = replace(
     CREDIT_CARD,
     name="specimen",
     title="Every family of features",
-    entities=(*CREDIT_CARD.entities, Entity("user_merchant", ("user_id", "merchant_id"))),
     features=(*CREDIT_CARD.features, *BEYOND_CARDS),
 )

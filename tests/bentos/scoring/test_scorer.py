@@ -71,7 +71,7 @@ def test_a_decision_and_all_that_belongs_to_it_are_stored_together(
         (decision,) = score(scorer, a_request("T1", device_id="d1"))
     assert rows(pool, "SELECT transaction_id, amount::text FROM transactions") == [("T1", "12.00")]
     assert rows(pool, "SELECT decision_id::text FROM decisions") == [(decision.decision_id,)]
-    assert rows(pool, "SELECT count(*) FROM entity_state") == [(4,)]
+    assert rows(pool, "SELECT count(*) FROM entity_state") == [(5,)]
     assert rows(pool, "SELECT action, outcome, object_id FROM audit_log") == [
         ("score", "success", "T1")
     ]
