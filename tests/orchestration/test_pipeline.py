@@ -12,6 +12,7 @@ import dagster as dg
 import mlflow
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from bentos.scoring.bundle import read_bundle
@@ -28,6 +29,7 @@ from orchestration.definitions import build_definitions
 from orchestration.display import PipelineResult
 from orchestration.drift_windows import LEAST_SERVED
 from orchestration.pipeline import SourceChoice, run_pipeline
+from orchestration.promotion.gates import GATES_FILE
 from orchestration.resources import LedgerResource
 from orchestration.sensors import ask_for_retraining
 from orchestration.steps import StepEvent
@@ -64,8 +66,13 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def settings(
     tmp_path_factory: pytest.TempPathFactory, ledger_url: str, mlflow_uri: str
 ) -> Settings:
+    folder = tmp_path_factory.mktemp("run")
+    gates = yaml.safe_load(GATES_FILE.read_text())
+    gates["offline"]["quality"]["margin"] = 0.15  # few frauds tell two models apart
+    (folder / "gates.yaml").write_text(yaml.safe_dump(gates))
     return load_settings(
-        run_dir=tmp_path_factory.mktemp("run"),
+        run_dir=folder,
+        gates_file=folder / "gates.yaml",
         database_url=ledger_url,
         mlflow_tracking_uri=mlflow_uri,
         history_days=HISTORY_DAYS,

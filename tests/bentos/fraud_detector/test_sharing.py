@@ -46,19 +46,16 @@ with asyncio.Runner(loop_factory=loop_factory()) as runner:
 DEADLINE_S = 30.0
 
 
-class Quiet(asyncio.Protocol):
+class Who(asyncio.Protocol):
     """Says nothing."""
 
     on_lost: Callable[[], None]
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.on_lost()
 
     def shutdown(self) -> None:
-        self.transport.close()
+        raise AssertionError("nobody comes while it closes")
 
 
 @pytest.fixture
@@ -97,7 +94,9 @@ def whose(connections: Sequence[socket.socket]) -> Counter[int]:
 
 
 def counted(path: Path) -> int:
-    """Connections in all places of a tally's file."""
+    """Connections in all places of a tally's file; -1 before there is one."""
+    if not path.exists():
+        return -1
     numbers = memoryview(path.read_bytes()).cast("q").tolist()
     return sum(numbers[1::2])
 
@@ -158,70 +157,39 @@ def test_a_worker_that_hangs_keeps_nobody_waiting(listener: socket.socket, tmp_p
         close([*before, *after])
 
 
-class Encrypted:
-    """A server in a thread, to be closed by `close`; clients trust `authority`."""
-
-    def __init__(self, listener: socket.socket, folder: Path) -> None:
-        self.path = folder / "tally"
-        self.authority = Authority(folder, "authority")
-        self._certificate = self.authority.issue()
-        self._listener = listener
-        self.close, self._done = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Encrypted":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close.set()
-        self._thread.join(DEADLINE_S)
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=SharingLoop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._certificate)
-        loop = asyncio.get_running_loop()
-        server = SharingServer(loop, self._listener, Quiet, Tally(self.path), ssl=context)
-        assert server.is_serving()
-        await loop.run_in_executor(None, self.close.wait)
-        server.close()
-        await server.wait_closed()
-
-    def handshake(self, plain: socket.socket) -> ssl.SSLSocket:
-        context = ssl.create_default_context(cafile=self.authority.file)
-        return context.wrap_socket(plain, server_hostname="127.0.0.1")
-
-
 def test_connections_that_fail_their_handshake_are_not_counted(
     listener: socket.socket, tmp_path: Path
 ) -> None:
-    with Encrypted(listener, tmp_path) as server:
-        with closing(connected(listener, 1)[0]) as plain:
-            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            plain.settimeout(DEADLINE_S)
-            while plain.recv(1000):
-                pass
-        until(lambda: counted(server.path) == 0)
-        with server.handshake(connected(listener, 1)[0]):
-            until(lambda: counted(server.path) == 1)
-        until(lambda: counted(server.path) == 0)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority = Authority(tmp_path, "authority")
+    context.load_cert_chain(authority.issue())
+    path = tmp_path / "tally"
 
+    async def serve_until(done: threading.Event) -> None:
+        loop = asyncio.get_running_loop()
+        server = SharingServer(loop, listener, Who, Tally(path), ssl=context)
+        assert server.is_serving()
+        await loop.run_in_executor(None, done.wait)
+        server.close()
+        await server.wait_closed()
 
-def test_a_connection_that_was_made_while_the_server_closed_is_ended(
-    listener: socket.socket, tmp_path: Path
-) -> None:
-    with Encrypted(listener, tmp_path) as server:
-        [plain] = connected(listener, 1)
-        until(lambda: counted(server.path) == 1)
-        server.close.set()
-        until(lambda: counted(server.path) == 0)  # it is no longer among the workers
-        with server.handshake(plain) as late:
-            late.settimeout(DEADLINE_S)
-            assert late.recv(1) == b""
+    done = threading.Event()
+    thread = threading.Thread(
+        target=lambda: asyncio.Runner(loop_factory=SharingLoop).run(serve_until(done))
+    )
+    thread.start()
+    with closing(connected(listener, 1)[0]) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        plain.settimeout(DEADLINE_S)
+        while plain.recv(1000):
+            pass
+    trusting = ssl.create_default_context(cafile=authority.file)
+    until(lambda: counted(path) == 0)
+    with trusting.wrap_socket(connected(listener, 1)[0], server_hostname="127.0.0.1"):
+        until(lambda: counted(path) == 1)
+    until(lambda: counted(path) == 0)
+    done.set()
+    thread.join(DEADLINE_S)
 
 
 def test_servers_that_are_given_a_socket_share_it(
