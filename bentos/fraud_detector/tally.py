@@ -28,7 +28,9 @@ class Tally:
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_size != size:
-                file.truncate(size)
+                file.truncate(0)
+                file.write(bytes(size))  # a hole would break whoever fills it on a full disk
+                file.flush()
             self._places = mmap.mmap(file.fileno(), size)
             self._own = self._claimed()
             fcntl.flock(file, fcntl.LOCK_UN)  # closing does not: the map has the file open
