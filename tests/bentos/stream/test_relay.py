@@ -127,6 +127,7 @@ class TestEverySink:
             stack.enter_context(relaying(url, place.sink(stop), stop=stop))
             decide(url, wanted[:2])
             wait_for(lambda: len(ids_of(place.told())) == 2, "the first")
+            wait_for(lambda: status_of(url, place.name)[0] == 0, "their answers")
             place.go()
             try:
                 decide(url, wanted[2:4])
