@@ -1,7 +1,12 @@
-"""The HTTP connection: whoever sends slowly is cut off, before any request reaches the guard.
+"""The HTTP connection: slow senders are cut off, and scoring requests go straight to their door.
 
 uvicorn bounds how long an idle connection is kept, but not how long a request may take to
 arrive. This protocol class adds that, and answers what is no HTTP as the guard would.
+
+Between uvicorn and the guard stand BentoML's middlewares. For a scoring request, which has its
+own deadline and counters, they did nothing but make a second task, a timer of 30 s and four more
+calls of whatever is sent; so its application is called from here. And its answer, which uvicorn
+writes in two parts, leaves as one: every write is a system call that wakes the client.
 
 BentoML starts uvicorn itself and lets nobody name the protocol class, or the event loop. uvicorn
 finds them in tables by name, so ours are entered there; the service does so when it is imported,
@@ -10,12 +15,19 @@ which is before its server is made.
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import orjson
 import uvicorn.config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from bentos.fraud_detector.hardening import HARDENED, HARDENED_TLS
 from bentos.fraud_detector.problems import MEDIA_TYPE, Problem
@@ -32,10 +44,61 @@ _PROTOCOL = "bentos.fraud_detector.connection:TimedHttp"
 _LOOP = "bentos.fraud_detector.sharing:loop_factory"
 
 
-def install() -> None:
-    """Make these what servers use that name none; call it before they are made."""
+_NOTHING = -1, 0.0
+"""What a connection waits for between requests; else the number of a message and seconds."""
+
+_installed: dict[str, ASGIApp] = {}
+
+
+def install(doors: Mapping[str, ASGIApp] | None = None) -> None:
+    """Make these what servers use that name none; call it before they are made.
+
+    Args:
+        doors: applications that are handed the POST requests of their path, without a way
+            through the server's own; each answers with a head and one body.
+    """
     uvicorn.config.HTTP_PROTOCOLS["auto"] = _PROTOCOL
     uvicorn.config.LOOP_FACTORIES["auto"] = _LOOP
+    _installed.update(doors or {})
+
+
+@cache
+def _doors(config: uvicorn.config.Config) -> Mapping[str, ASGIApp]:
+    """The doors, behind what uvicorn itself puts before every application."""
+    if not config.proxy_headers:
+        return _installed
+    hosts = config.forwarded_allow_ips
+    return {path: ProxyHeadersMiddleware(door, hosts) for path, door in _installed.items()}  # type: ignore[arg-type, misc]
+
+
+class _AtOnce:
+    """The transport of an answer whose head waits for its body, which always comes."""
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._transport = cycle, cycle.transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send it, but for a head."""
+        if not self._cycle.response_started:  # 100 Continue
+            self._transport.write(data)
+        elif self._head is None:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def is_closing(self) -> bool:
+        """Whether the connection ends."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection; what was given to it is sent."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
 
 
 class TimedHttp(HttpToolsProtocol):
@@ -47,64 +110,88 @@ class TimedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.on_lost: Callable[[], None] = lambda: None
+        self._doors = _doors(self.config)
         self._cut: asyncio.TimerHandle | None = None
-        self._is_before_body = True
+        self._timed = _NOTHING
+        self._awaited = _NOTHING
+        self._message_count = 0
         self._header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a first request."""
         TimedHttp.made_count += 1
         super().connection_made(transport)
-        self._allow(HEADERS_TIMEOUT_S)
+        self._awaited = self._headers()
+        self._keep_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
-        self._stop()
-        self.on_lost()
+        self._end()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to another protocol, which ends it."""
-        self._stop()
-        self.on_lost()
+        self._end()
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived; bytes that belong to no request start the clock as well."""
-        if self._cut is None:
-            self._allow(HEADERS_TIMEOUT_S)
+        """Take what arrived. What is not the end of a request is waited for, for a time."""
+        count = self._message_count
         self._header_bytes += len(data)
         super().data_received(data)
+        if self._awaited is _NOTHING and self._message_count == count:
+            self._awaited = self._headers()  # bytes that belong to no request
+        if self._awaited != self._timed:
+            self._keep_time()
         if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             what = f"The headers have more than {MAX_HEADER_BYTES:,} bytes."
             self._refuse(Problem("headers-too-large", f"{what} Send fewer."))
 
     def on_message_begin(self) -> None:
         """Begin a request; a second one may stand in the same bytes as the first."""
-        if self._cut is None:
-            self._allow(HEADERS_TIMEOUT_S)
+        self._awaited = self._headers()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Give the body its own time."""
-        self._is_before_body = False
+        self._awaited = self._message_count, REQUEST_TIMEOUT_S
         self._header_bytes = -sys.maxsize  # bytes of the body are the guard's to count
-        self._allow(REQUEST_TIMEOUT_S)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Stop the clock until the next request."""
-        self._stop()
-        self._is_before_body = True
-        self._header_bytes = 0
+        """Wait for nothing until the next request."""
         super().on_message_complete()
+        self._awaited = _NOTHING
+        self._message_count += 1
+        self._header_bytes = 0
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
         self._refuse(Problem("malformed-request", "What was sent is not an HTTP/1.1 request."))
 
-    def _allow(self, seconds: float) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        door = self._doors.get(cycle.scope["path"])
+        if door is not None and cycle.scope["method"] == "POST":
+            cycle.transport = _AtOnce(cycle)  # type: ignore[assignment]
+            app = door
+        super()._start_asgi_task(cycle, app)
+
+    def _headers(self) -> tuple[int, float]:
+        return self._message_count, HEADERS_TIMEOUT_S
+
+    def _keep_time(self) -> None:
+        """Start the clock for what is awaited now; stop it where that is nothing."""
         self._stop()
+        self._timed = self._awaited
+        if self._timed is not _NOTHING:
+            self._allow(self._timed[1])
+
+    def _end(self) -> None:
+        self._stop()
+        self._timed = self._awaited
+        self.on_lost()
+
+    def _allow(self, seconds: float) -> None:
         self._cut = self.loop.call_later(seconds, self._expire)
 
     def _stop(self) -> None:
@@ -118,7 +205,7 @@ class TimedHttp(HttpToolsProtocol):
             return
         if self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete):
             self._allow(HEADERS_TIMEOUT_S)  # an earlier request waits for us, not we for the client
-        elif self._is_before_body:
+        elif self._timed[1] == HEADERS_TIMEOUT_S:
             self._refuse(
                 Problem(
                     "headers-too-slow",

@@ -1,6 +1,7 @@
 """The guard in front of every route: who asks, how much they send, and in which form.
 
-A pure ASGI middleware, so that it also stands before the pages BentoML adds by itself. It
+A pure ASGI middleware: one stands before the pages BentoML adds by itself as well, and one
+before the scoring routes, which the connection calls without a way through BentoML. It
 reads the body (bounded in bytes and time) and hands it on in the scope: nothing behind it
 ever touches bytes of somebody who was not let in. Slow headers are the connection's affair.
 """
@@ -104,15 +105,11 @@ class Guard:
     Args:
         app: what stands behind it.
         desk: gives the desk of this process, once it has started.
-        straight: applications that are handed calls of their path without a way through `app`.
     """
 
-    def __init__(
-        self, app: ASGIApp, desk: Callable[[], Desk], straight: Mapping[str, ASGIApp] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, desk: Callable[[], Desk]) -> None:
         self._app = app
         self._desk = desk
-        self._straight = straight or {}
         self._table = AccessTable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,7 +165,7 @@ class Guard:
             return
         scope[CALL] = call
         try:
-            await self._straight.get(path, self._app)(scope, receive, send)
+            await self._app(scope, receive, send)
         except Exception:
             log.exception("%s %s broke", scope["method"], access.path if access else "?")
             if not send.has_started:

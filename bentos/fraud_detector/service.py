@@ -1,7 +1,8 @@
 """The BentoML service: one class that holds a worker's parts and serves our HTTP API.
 
-BentoML packs, starts and supervises; the routes are ours (docs/adr/0002). The guard is added
-as a middleware, so that it stands before BentoML's pages as well.
+BentoML packs, starts and supervises; the routes are ours (docs/adr/0002). A guard is added
+as a middleware, so that it stands before BentoML's pages as well; another one before the scoring
+routes, to which connections lead directly.
 """
 
 import logging
@@ -10,7 +11,7 @@ import sys
 import bentoml
 
 from bentos.fraud_detector import connection
-from bentos.fraud_detector.api import create_app, straight
+from bentos.fraud_detector.api import SCORING_ROUTES, create_app, scoring_app
 from bentos.fraud_detector.guard import Desk, Guard
 from bentos.fraud_detector.health import is_ready
 from bentos.fraud_detector.metrics import process_metrics
@@ -25,9 +26,15 @@ REQUEST_TIMEOUT_S = 30
 SWITCH_INTERVAL_S = 0.001
 """How long the event loop may keep the scoring thread from the interpreter, and vice versa."""
 
+
+def _desk() -> Desk:
+    desk: Desk = api.state.runtime
+    return desk
+
+
 install_masking()
 api = create_app()
-connection.install()
+connection.install(dict.fromkeys(SCORING_ROUTES, Guard(scoring_app(api), _desk)))
 
 
 @bentoml.asgi_app(api, path="/")
@@ -65,12 +72,5 @@ class FraudDetector:
         return is_ready(self.runtime)
 
 
-def _desk() -> Desk:
-    desk: Desk = api.state.runtime
-    return desk
-
-
 # mypy ignores what class decorators return.
-FraudDetector.add_asgi_middleware(  # type: ignore[attr-defined]
-    Guard, desk=_desk, straight=straight(api)
-)
+FraudDetector.add_asgi_middleware(Guard, desk=_desk)  # type: ignore[attr-defined]

@@ -194,6 +194,36 @@ def test_pipelined_requests_are_answered_in_order(
     assert answer.count(b'"replayed":true') == 2
 
 
+def test_an_answer_leaves_as_a_whole(detector: Detector, connection: socket.socket) -> None:
+    connection.sendall(a_request(detector))
+    answer = connection.recv(65536)  # each write wakes the caller
+    top, _, body = answer.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}\r\n".encode() in top + b"\r\n"
+    assert json.loads(body)["replayed"] is False
+
+
+def test_a_caller_may_ask_before_it_sends(detector: Detector, connection: socket.socket) -> None:
+    body = json.dumps(a_transaction()).encode()
+    asking = head(detector, length=len(body)).replace(
+        b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n"
+    )
+    connection.sendall(asking)
+    assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(body)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET", "PUT", "OPTIONS"])
+def test_scoring_takes_no_other_method(
+    detector: Detector, connection: socket.socket, method: str
+) -> None:
+    asked = head(detector, length=0).replace(b"POST", method.encode(), 1)
+    connection.sendall(asked.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+    answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert all(each in answer for each in SECURITY_HEADERS)
+
+
 @pytest.mark.parametrize("name", ["authorization", "content-type", "content-encoding"])
 def test_a_header_sent_twice_is_refused(
     detector: Detector, connection: socket.socket, name: str
