@@ -5,16 +5,17 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from feature_store.finishing import finish_rows, steps
-from feature_store.inputs import AMOUNT, LOG, PLACE, TIME, VALUE_ID, ColumnInputs, Taken
+from feature_store.finishing import finish_rows
+from feature_store.inputs import AMOUNT, LOG, TIME, ColumnInputs, Taken
 from feature_store.online import Layout, no_events, value_names
+from feature_store.own_columns import OwnColumns, numbers
 from feature_store.plan import entity_plans
 from feature_store.state_machine import EventColumns, LabelColumns
+from feature_store.steps import steps
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.event import Event, Scalar, field_kinds, text_id
-from fraud.domain.features import Codes, Floats, Ints, Texts, quantised_log
+from fraud.domain.features import Codes, Floats, Ints, Texts
 from fraud.domain.fraud_type import FraudType
-from fraud.domain.places import LATITUDE, LONGITUDE, place_id
 from fraud.types.registry import fraud_type
 
 
@@ -32,9 +33,8 @@ class TypeLayout:
         self.fraud_type = fraud_type
         self.values = value_names(plans)
         self.entities = {plan.entity.name: Layout(plan, self.values) for plan in plans}
-        columns: list[Aggregate | str] = [TIME, AMOUNT, LOG]
-        columns += (name if name == PLACE else f"{VALUE_ID} {name}" for name in self.values)
-        self.own_count = len(columns)
+        self.own = OwnColumns(fraud_type.features, self.values)
+        columns: list[Aggregate | str] = [*self.own.names]
         columns += (a for layout in self.entities.values() for a in layout.plan.aggregates)
         self.columns = {name: place for place, name in enumerate(columns)}
         entities = [plan.entity for plan in plans]
@@ -63,16 +63,21 @@ class TypeLayout:
         keys = (entity.key(event.fields) for entity in self._holders)
         return [f"{event.fraud_type} {key}" for key in keys if key is not None]
 
-    def events(self, events: Sequence[Event], seqs: Sequence[int] | None = None) -> EventColumns:
-        """Events as columns, numbered from 0 if no observation numbers are given."""
-        amount_minor = np.array([event.amount_minor for event in events], np.int64)
+    def table(self, events: Sequence[Event]) -> Ints:
+        """All columns of some events, shape (columns, n), the aggregates as yet NONE."""
+        table = np.full((len(self.columns), len(events)), NONE, np.int64)
+        self.own.fill(events, table)
+        return table
+
+    def events(self, events: Sequence[Event], seqs: Sequence[int], table: Ints) -> EventColumns:
+        """Events with their observation numbers, as the states are shown them."""
         return EventColumns(
-            np.array(range(len(events)) if seqs is None else seqs, np.int64),
-            np.array([event.event_time_us for event in events], np.int64),
+            np.array(seqs, np.int64),
+            table[self.columns[TIME]],
             np.array([text_id(event.transaction_id) for event in events], np.int64),
-            amount_minor,
-            quantised_log(amount_minor),
-            _remembered([event.fields for event in events], self.values),
+            table[self.columns[AMOUNT]],
+            table[self.columns[LOG]],
+            table[self.own.remembered],
         )
 
     def after_labels(
@@ -131,25 +136,20 @@ class BatchFeatures:
         keys: Sequence[Mapping[str, str]],
         states: Mapping[str, bytes | None],
     ) -> None:
-        observed = layout.events(events)
-        columns = np.empty((len(layout.columns), len(events)), np.int64)
-        columns[:3] = observed.time_us, observed.amount_minor, observed.amount_log
-        columns[3 : layout.own_count] = observed.values.T
+        columns = layout.table(events)
+        observed = layout.events(events, range(len(events)), columns)
         self.states: dict[str, bytes] = {}
-        place = layout.own_count
+        place = len(layout.own.names)
         for name, entity in layout.entities.items():
             groups: dict[str, int] = {}
             of_each = [
                 groups.setdefault(each[name], len(groups)) if name in each else -1 for each in keys
             ]
-            if not groups:
-                columns[place : place + entity.size] = NONE
-                place += entity.size
-                continue
-            before = [states[key] for key in groups]
-            after = entity.advance(before, observed, np.array(of_each, np.int64), reads=True)
-            self.states.update(zip(groups, after.states, strict=True))
-            columns[place : place + entity.size] = after.aggregates.T
+            if groups:
+                before = [states[key] for key in groups]
+                after = entity.advance(before, observed, np.array(of_each, np.int64), reads=True)
+                self.states.update(zip(groups, after.states, strict=True))
+                columns[place : place + entity.size] = after.aggregates.T
             place += entity.size
         self._layout, self._events, self._columns = layout, events, columns
 
@@ -159,44 +159,29 @@ class BatchFeatures:
         return _matrix(self._layout, self._events, self._columns)
 
 
-def _remembered(rows: Sequence[Mapping[str, Scalar]], names: Sequence[str]) -> Ints:
-    """What states remember of fields, shape (rows, names), NONE where null."""
-    out = np.empty((len(rows), len(names)), np.int64)
-    for place, name in enumerate(names):
-        if name == PLACE:
-            out[:, place] = [_place(fields[LATITUDE], fields[LONGITUDE]) for fields in rows]
-        else:
-            values = [fields[name] for fields in rows]
-            out[:, place] = [NONE if each is None else text_id(str(each)) for each in values]
-    return out
-
-
-def _place(north: Scalar, east: Scalar) -> int:
-    return NONE if north is None or east is None else place_id(float(north), float(east))
-
-
 def _matrix(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> Floats:
     """Values of features, shape (n, features)."""
-    features, size = layout.fraud_type.features, len(events)
-    inputs = ColumnInputs(
-        Taken(lambda name: columns[layout.columns[name]]),
-        Taken(lambda field: _numbers(events, field)),
-        Taken(lambda field: _texts(events, field)),
-        Taken(lambda wanted: _places_among(events, *wanted)),
-        Taken(lambda aggregate: columns[layout.columns[aggregate]]),
-    )
+    size = len(events)
     values = np.empty((len(layout.others), size))
-    for number, place in enumerate(layout.others):
-        values[number] = features[place].finish(inputs)
-    out = np.empty((size, len(features)), np.float32)
+    if layout.others:
+        inputs = _inputs(layout, events, columns)
+        for number, place in enumerate(layout.others):
+            values[number] = layout.fraud_type.features[place].finish(inputs)
+    out = np.empty((size, len(layout.fraud_type.features)), np.float32)
     log = layout.columns[LOG]
     finish_rows(columns, log, *layout.steps, values, np.arange(size), out)
     return out.astype(np.float64)
 
 
-def _numbers(events: Sequence[Event], field: str) -> Floats:
-    values = (event.fields[field] for event in events)
-    return np.array([np.nan if value is None else float(value) for value in values])
+def _inputs(layout: TypeLayout, events: Sequence[Event], columns: Ints) -> ColumnInputs:
+    """What features without a step are finished from."""
+    return ColumnInputs(
+        Taken(lambda name: columns[layout.columns[name]]),
+        Taken(lambda field: np.array(numbers(events, field))),
+        Taken(lambda field: _texts(events, field)),
+        Taken(lambda wanted: _places_among(events, *wanted)),
+        Taken(lambda aggregate: columns[layout.columns[aggregate]]),
+    )
 
 
 def _places_among(events: Sequence[Event], field: str, values: tuple[str, ...]) -> Codes:

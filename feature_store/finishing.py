@@ -1,145 +1,57 @@
 """Finishing the features of one entity in compiled code, straight into the frame.
 
-`Feature.finish` says what a feature is, in numpy. The common features are so plain that a
-whole history spends its time moving temporaries between numpy calls; for those this module
-has the same few operations as compiled steps. They use the same float64 operations in the
-same order, and round once to float32 at the end, so not a bit differs
+The steps (`steps.py`) use the same float64 operations in the same order as each feature's own
+`finish`, and round once to float32 at the end, so not a bit differs
 (`tests/feature_store/test_finishing.py` holds each step against its `finish`, `test_parity.py`
-holds both against the oracle). Made of int64, no step comes near the largest float32. A feature
-without a step is finished by its own `finish`, and clipped where it is rounded.
+holds both against the oracle). Made of int64, no value comes near the largest float32; what an
+event's own numbers can make of it is clipped, and so is a feature without a step, which is
+finished by its own `finish`.
 """
-
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numba
 import numpy as np
 
+from feature_store.distances import distance_m
 from feature_store.grouping import Rows
-from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID
 from feature_store.prefetch import prefetch
-from fraud.domain.aggregates import NONE, Aggregate
-from fraud.domain.features import LARGEST, LOG_SCALE, Feature, Floats, Ints, Values, log_tables
-from fraud.domain.history import (
-    AmountMean,
-    AmountMeanRatio,
-    AmountRatio,
-    AmountSum,
-    AmountZScore,
-    Changed,
-    Count,
-    CountRatio,
-    DistinctCount,
-    FraudLabels,
-    LabelRisk,
-    LifetimeCount,
-    MaturedFraudShare,
-    SecondsSince,
+from feature_store.steps import (
+    AMOUNT_RATIO,
+    DISTANCE,
+    DIVIDE,
+    HOUR,
+    LOG_ABOVE,
+    LOG_MEAN,
+    MAJOR,
+    MEAN_RATIO,
+    NIGHT,
+    NUMBER,
+    ODDS,
+    ROUNDNESS,
+    SECONDS,
+    SHARE,
+    SPEED,
+    TAKE,
+    WEEKDAY,
+    ZSCORE,
 )
-from fraud.domain.outcomes import (
-    LONG_AGO,
-    MOST_ODDS,
-    MOST_POWERS,
-    ODDS_SCALE,
-    AmountAboveGenuine,
-    AttackOdds,
-    FraudRun,
-    FraudRunAmount,
-    UnmaturedAmountAboveGenuine,
+from fraud.domain.aggregates import NONE
+from fraud.domain.features import (
+    LARGEST,
+    LOG_SCALE,
+    ROUND_MINOR,
+    Floats,
+    Ints,
+    Values,
 )
+from fraud.domain.outcomes import LONG_AGO, MOST_ODDS, MOST_POWERS, ODDS_SCALE
+from fraud.domain.places import FASTEST_KMH, LEAST_ELAPSED_US
 from fraud.domain.windows import DAY_US
-
-TAKE, DIVIDE, SECONDS, ZSCORE, ODDS = range(5)
-AMOUNT_RATIO, MEAN_RATIO, DIFFERS, LOG_MEAN, LOG_ABOVE = range(5, 10)
-
-_OPERATION: dict[type[Feature], int] = {
-    Count: TAKE,
-    AmountSum: TAKE,
-    DistinctCount: TAKE,
-    LifetimeCount: TAKE,
-    FraudLabels: TAKE,
-    FraudRun: TAKE,
-    AmountMean: DIVIDE,
-    CountRatio: DIVIDE,
-    LabelRisk: DIVIDE,
-    MaturedFraudShare: DIVIDE,
-    AmountRatio: AMOUNT_RATIO,
-    SecondsSince: SECONDS,
-    AmountZScore: ZSCORE,
-    AmountMeanRatio: MEAN_RATIO,
-    Changed: DIFFERS,
-    FraudRunAmount: LOG_MEAN,
-    AmountAboveGenuine: LOG_ABOVE,
-    UnmaturedAmountAboveGenuine: LOG_ABOVE,
-    AttackOdds: ODDS,
-}
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
-_OPERANDS = 5
 _LINE = 16  # values in a cache line
 _BLOCK = 256  # rows whose values stay in the first-level cache until they are written
-
-
-class Steps(NamedTuple):
-    """Compiled steps: what to do with which columns, and where the value goes.
-
-    Attributes:
-        operations: shape (steps, 1 + _OPERANDS): the operation and its column numbers.
-        defaults: shape (steps,), value where the feature is undefined.
-        constants: shape (steps, any), what else the operation goes by.
-        log_tables: see `fraud.domain.features.log_tables`.
-        places: where the values go: columns of the frame, those of the steps first, then
-            those of the features that have none.
-    """
-
-    operations: Ints
-    defaults: Floats
-    constants: Floats
-    log_tables: tuple[Ints, Ints]
-    places: Ints
-
-
-def steps(
-    features: Sequence[Feature], places: Sequence[int], columns: Mapping[Aggregate | str, int]
-) -> tuple[Steps, list[int]]:
-    """The steps of the features at `places`, and the places of those that have none.
-
-    Args:
-        features: all features of the fraud type.
-        places: those of one entity.
-        columns: number of each aggregate and of each column of the events themselves.
-    """
-    compiled = [place for place in places if type(features[place]) in _OPERATION]
-    operations = np.zeros((len(compiled), 1 + _OPERANDS), np.int64)
-    constants = {place: _constants(features[place]) for place in compiled}
-    for row, place in zip(operations, compiled, strict=True):
-        feature = features[place]
-        operands: list[Aggregate | str] = [*feature.aggregates()]
-        if isinstance(feature, AmountRatio):
-            operands.append(AMOUNT)
-        elif isinstance(feature, SecondsSince | AttackOdds):
-            operands.append(TIME)
-        elif isinstance(feature, AmountAboveGenuine):
-            operands += (operands[0], LOG)
-        elif isinstance(feature, Changed):
-            operands.append(f"{VALUE_ID} {feature.of}")
-        row[0] = _OPERATION[type(feature)]
-        row[1 : len(operands) + 1] = [columns[operand] for operand in operands]
-    others = [place for place in places if place not in compiled]
-    defaults = np.array([features[place].default for place in compiled], np.float64)
-    written = np.array([*compiled, *others], np.int64)
-    table = np.zeros((len(compiled), max(map(len, constants.values()), default=0)))
-    for own, values in zip(table, constants.values(), strict=True):
-        own[: len(values)] = values
-    return Steps(operations, defaults, table, log_tables(), written), others
-
-
-def _constants(feature: Feature) -> list[float]:
-    if not isinstance(feature, AttackOdds):
-        return []
-    return [feature.lasts_days, *feature.weights(), *feature.without_run()]
 
 
 @_inline
@@ -149,6 +61,15 @@ def _zscore(count: float, log: float, log_sq: float, own: float, default: float)
         return min(max(default, -10.0), 10.0)
     score: float = (count * own - log) / np.sqrt(spread)
     return min(max(score, -10.0), 10.0)
+
+
+@_inline
+def _zscores(
+    counts: Ints, logs: Ints, log_sqs: Ints, own: Ints, default: float, values: Values
+) -> None:
+    for i in range(len(values)):
+        count, total, squares = float(counts[i]), float(logs[i]), float(log_sqs[i])
+        values[i] = _zscore(count, total, squares, float(own[i]), default)
 
 
 @_inline
@@ -272,21 +193,95 @@ def _fill(
     elif operation == SECONDS:
         _seconds(first, second, default, values)
     elif operation == ZSCORE:
-        own = columns[log, begin:end]
-        for i in range(len(values)):
-            count, total, squares = float(first[i]), float(second[i]), float(third[i])
-            values[i] = _zscore(count, total, squares, float(own[i]), default)
+        _zscores(first, second, third, columns[log, begin:end], default, values)
     elif operation == ODDS:
         _attack_odds(columns, step, default, constants, log_tables, begin, values)
-    else:
+    elif operation < MAJOR:
         _fill_rare(operation, first, second, third, fourth, default, values)
+    elif operation in (DISTANCE, SPEED):
+        _fill_moved(operation, first, second, third, fourth, default, values)
+    else:
+        _fill_own(operation, first, second, default, values)
+
+
+@_inline
+def _clipped(value: float) -> float:
+    return min(max(value, -LARGEST), LARGEST)
+
+
+@_inline
+def _km_per_hour(moved_m: int, then_us: int, now_us: int) -> float:
+    elapsed = max(now_us - (now_us if then_us == NONE else then_us), LEAST_ELAPSED_US)
+    return min(float(moved_m * 3_600_000) / float(elapsed), FASTEST_KMH)
+
+
+@_compile
+def _fill_moved(
+    operation: int,
+    there: Ints,
+    then_us: Ints,
+    here: Ints,
+    now_us: Ints,
+    default: float,
+    values: Values,
+) -> None:
+    """How far and how fast the entity moved."""
+    for i in range(len(values)):
+        moved = distance_m(here[i], there[i])
+        if moved == NONE:
+            values[i] = default
+        elif operation == DISTANCE:
+            values[i] = moved / 1000.0
+        else:
+            values[i] = _km_per_hour(moved, then_us[i], now_us[i])
+
+
+@_inline
+def _calendar(operation: int, hours: int) -> int:
+    """A part of the local calendar, by whole hours since 1970."""
+    days = hours // 24
+    if operation in (HOUR, NIGHT):
+        hour = hours - 24 * days
+        return hour if operation == HOUR else int(hour <= 6)
+    weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
+    return weekday if operation == WEEKDAY else int(weekday >= 5)
+
+
+@_inline
+def _roundness(amount_minor: int) -> int:
+    divide = 0
+    for unit in ROUND_MINOR:
+        divide += int(amount_minor % unit == 0)
+    return divide
+
+
+@_compile
+def _fill_own(operation: int, a: Ints, b: Ints, default: float, values: Values) -> None:
+    """What events say themselves."""
+    if operation == NUMBER:
+        numbers = a.view(np.float64)
+        for i in range(len(values)):
+            values[i] = default if np.isnan(numbers[i]) else _clipped(numbers[i])
+    elif operation == SHARE:
+        wholes = b.view(np.float64)
+        for i in range(len(values)):
+            values[i] = _clipped((a[i] / 100.0) / wholes[i]) if wholes[i] > 0 else default
+    elif operation == MAJOR:
+        for i in range(len(values)):
+            values[i] = a[i] / 100.0
+    elif operation == ROUNDNESS:
+        for i in range(len(values)):
+            values[i] = _roundness(a[i])
+    else:
+        for i in range(len(values)):
+            values[i] = _calendar(operation, a[i])
 
 
 @_inline
 def _round(finished: Floats, values: Values) -> None:
     """The nearest float32, ties to even; what lies beyond the largest one becomes it."""
     for i in range(len(values)):
-        values[i] = np.float32(min(max(finished[i], -LARGEST), LARGEST))
+        values[i] = np.float32(_clipped(finished[i]))
 
 
 @_inline

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 from fraud.domain.aggregates import Aggregate
-from fraud.domain.features import Codes, Floats, Ints, Texts
+from fraud.domain.features import Calendar, Category, Codes, Floats, Ints, Texts
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -14,6 +14,21 @@ LABEL, LABELS_KNOWN = "label", "labels_known"
 PLACE = "place"
 CODE, VALUE_ID = "code", "id"
 """Names of integer columns; those of a text field are `code <field>` and `id <field>`."""
+
+
+def number_column(field: str) -> str:
+    """Name of the column with a number or flag: the bits of its float64, NaN where null."""
+    return f"number {field}"
+
+
+def category_column(category: Category) -> str:
+    """Name of the column with the place of a text among those declared, else NONE."""
+    return f"category {category.name}"
+
+
+def hours_column(calendar: Calendar) -> str:
+    """Name of the column with whole hours of local time since 1970."""
+    return f"hours {calendar.zone} {calendar.field}"
 
 
 class Taken(dict[K, T]):

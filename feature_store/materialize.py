@@ -219,6 +219,7 @@ def _moved_on(
     events = [each for each in later if isinstance(each, TailEvent)]
     labels = [each for each in later if isinstance(each, TailLabel)]
     columns = label_columns((each.seq, each.reported_us, each.event) for each in labels)
-    observed = layout.events([each.event for each in events], [each.seq for each in events])
+    about = [each.event for each in events]
+    observed = layout.events(about, [each.seq for each in events], layout.table(about))
     mine, theirs = np.zeros(len(events), np.int64), np.zeros(len(labels), np.int64)
     return layout.entities[name].advance([state], observed, mine, columns, theirs).states[0]

@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 
 from feature_store.columns import History
-from feature_store.finishing import Steps, fill_rows, finish_rows, steps, write_rows
+from feature_store.finishing import fill_rows, finish_rows, write_rows
 from feature_store.gathering import Facts
 from feature_store.grouping import Rows
 from feature_store.inputs import CODE, LOG, PLACE
 from feature_store.passes import PART_ROWS, EntityPass
 from feature_store.plan import entity_plans, families
+from feature_store.steps import Steps, steps
 from fraud.domain.aggregates import NONE, Aggregate, LastPlace, LastValue
 from fraud.domain.features import Category, Feature, Floats, Ints, Number, Values
 from fraud.domain.fraud_type import Entity, FraudType

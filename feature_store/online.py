@@ -71,7 +71,7 @@ def value_names(plans: Iterable[EntityPlan]) -> tuple[str, ...]:
 def no_events(width: int) -> EventColumns:
     """Columns of no events with so many values."""
     none = np.empty(0, np.int64)
-    return EventColumns(none, none, none, none, none, np.empty((0, width), np.int64))
+    return EventColumns(none, none, none, none, none, np.empty((width, 0), np.int64))
 
 
 NO_LABELS = LabelColumns(*(np.empty(0, np.int64) for _ in range(4)))

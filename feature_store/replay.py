@@ -39,9 +39,9 @@ class Replay:
     def __init__(self, layout: TypeLayout, history: History, transaction_ids: list[str]) -> None:
         self._layout = layout
         self._history = history
-        values = np.empty((history.size, len(layout.values)), np.int64)
+        values = np.empty((len(layout.values), history.size), np.int64)
         for place, name in enumerate(layout.values):
-            values[:, place] = history.own(name if name == PLACE else f"{VALUE_ID} {name}")
+            values[place] = history.own(name if name == PLACE else f"{VALUE_ID} {name}")
         event_ids = text_ids(transaction_ids)
         amounts = history.amount_minor, history.own(LOG)
         self._events = EventColumns(

@@ -38,7 +38,7 @@ _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy
 
 
 class EventColumns(NamedTuple):
-    """Events as columns, shape (m,); `values` has shape (m, fields)."""
+    """Events as columns, shape (m,); `values` has shape (fields, m)."""
 
     seq: Ints
     time_us: Ints
@@ -219,7 +219,7 @@ def _remember(ids: Ints, times: Ints, count: int, value: int, now: int) -> int:
 
 @_compile
 def _add_event(spec: Spec, room: Room, events: EventColumns, row: int) -> None:
-    now, values, scalars = events.time_us[row], events.values[row], room.scalars
+    now, values, scalars = events.time_us[row], events.values[:, row], room.scalars
     for tier in range(len(spec.tier_hop) - spec.label_tiers):
         _add_to_tile(spec, room, tier, now, events.amount_minor[row], events.amount_log[row])
     for field in range(len(spec.distinct_value)):

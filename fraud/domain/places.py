@@ -28,27 +28,32 @@ LEAST_ELAPSED_US = 60_000_000
 FASTEST_KMH = 10_000.0
 """The cap of every speed: ten times an airliner's."""
 
-_DEGREE = 1_000_000
-_TURN = 360 * _DEGREE
-_LONGITUDE_BITS = 29
-_SINE = [(-1.0) ** n / math.factorial(2 * n + 1) for n in range(12)]
-_ARCSINE = [math.comb(2 * n, n) / (4.0**n * (2 * n + 1)) for n in range(9)]
-_HALVINGS = 4
+DEGREE = 1_000_000
+TURN = 360 * DEGREE
+LONGITUDE_BITS = 29
+"""A packed place: its latitude in millionths of a degree, from the south pole, then as many bits
+of longitude, from the date line."""
+
+SINE = tuple((-1.0) ** n / math.factorial(2 * n + 1) for n in range(12))
+ARCSINE = tuple(math.comb(2 * n, n) / (4.0**n * (2 * n + 1)) for n in range(9))
+HALVINGS = 4
+"""Coefficients of the sine and of the arcsine, which is asked of small angles only: those that
+are left after so many halvings."""
 
 
 def place_id(latitude: float, longitude: float) -> int:
     """A position as the int64 that states keep: millionths of a degree, packed."""
-    north, east = round(latitude * _DEGREE), round(longitude * _DEGREE)
-    return (north + 90 * _DEGREE << _LONGITUDE_BITS) + east + 180 * _DEGREE
+    north, east = round(latitude * DEGREE), round(longitude * DEGREE)
+    return (north + 90 * DEGREE << LONGITUDE_BITS) + east + 180 * DEGREE
 
 
 def place_ids(latitude: Floats, longitude: Floats) -> Ints:
     """`place_id` of columns in which NaN is null, shape (n,)."""
     known = ~(np.isnan(latitude) | np.isnan(longitude))
     out = np.full(len(latitude), NONE, np.int64)
-    north = np.rint(latitude[known] * _DEGREE).astype(np.int64) + 90 * _DEGREE
-    east = np.rint(longitude[known] * _DEGREE).astype(np.int64) + 180 * _DEGREE
-    out[known] = (north << _LONGITUDE_BITS) + east
+    north = np.rint(latitude[known] * DEGREE).astype(np.int64) + 90 * DEGREE
+    east = np.rint(longitude[known] * DEGREE).astype(np.int64) + 180 * DEGREE
+    out[known] = (north << LONGITUDE_BITS) + east
     return out
 
 
@@ -70,8 +75,8 @@ def _half_angle(here: Ints, there: Ints) -> Floats:
     """Half the central angle between known places, radians, 0 to pi/2."""
     (north, east), (other_north, other_east) = _unpacked(here), _unpacked(there)
     apart = np.abs(east - other_east)
-    apart = np.minimum(apart, _TURN - apart)
-    half_turn = _TURN // 2
+    apart = np.minimum(apart, TURN - apart)
+    half_turn = TURN // 2
     # Sines of all angles at once: for a few places, calls cost more than arithmetic.
     sines = _sin_half(
         np.stack(
@@ -90,24 +95,24 @@ def _half_angle(here: Ints, there: Ints) -> Floats:
     opposite: Floats = squares[2] + cosines * squares[3]
     # sin^2(x/2) = sin^2(x) / (2 (1 + cos x)): halved until a few terms of the arcsine do.
     squared = haversine / (2.0 * (1.0 + np.sqrt(opposite)))
-    for _ in range(_HALVINGS - 1):
+    for _ in range(HALVINGS - 1):
         squared = squared / (2.0 * (1.0 + np.sqrt(1.0 - squared)))
-    return 2.0**_HALVINGS * np.sqrt(squared) * _polynomial(_ARCSINE, squared)
+    return 2.0**HALVINGS * np.sqrt(squared) * _polynomial(ARCSINE, squared)
 
 
 def _unpacked(place: Ints) -> tuple[Ints, Ints]:
     """Latitude and longitude in millionths of a degree."""
-    east = (place & ((1 << _LONGITUDE_BITS) - 1)) - 180 * _DEGREE
-    return (place >> _LONGITUDE_BITS) - 90 * _DEGREE, east
+    east = (place & ((1 << LONGITUDE_BITS) - 1)) - 180 * DEGREE
+    return (place >> LONGITUDE_BITS) - 90 * DEGREE, east
 
 
 def _sin_half(angle: Ints) -> Floats:
     """Sines of half of angles of at most 180 degrees, given in millionths of a degree."""
-    half = angle * (math.pi / _TURN)
-    return half * _polynomial(_SINE, half * half)
+    half = angle * (math.pi / TURN)
+    return half * _polynomial(SINE, half * half)
 
 
-def _polynomial(coefficients: list[float], at: Floats) -> Floats:
+def _polynomial(coefficients: tuple[float, ...], at: Floats) -> Floats:
     total = np.full(at.shape, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total *= at

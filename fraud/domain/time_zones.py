@@ -5,6 +5,7 @@ installed: a change of offset is found to the second, whatever the minute it fal
 """
 
 import datetime as dt
+from bisect import bisect_right
 from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -81,6 +82,20 @@ def utc_offset_us(time_us: Ints, name: str) -> Ints:
     changes_us, offsets_us = zone_offsets(name)
     found: Ints = offsets_us[np.searchsorted(changes_us, time_us, side="right")]
     return found
+
+
+@cache
+def _offset_lists(name: str) -> tuple[list[int], list[int]]:
+    changes_us, offsets_us = zone_offsets(name)
+    return changes_us.tolist(), offsets_us.tolist()
+
+
+def utc_offset_of(time_us: int, name: str) -> int:
+    """`utc_offset_us` of a single time."""
+    if name == "UTC":
+        return 0
+    changes_us, offsets_us = _offset_lists(name)
+    return offsets_us[bisect_right(changes_us, time_us)]
 
 
 def utc_offsets_us(time_us: Ints, zones: Texts, default: str) -> Ints:

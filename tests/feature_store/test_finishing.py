@@ -3,10 +3,30 @@
 import numpy as np
 import pytest
 
-from feature_store.finishing import finish_rows, steps
-from feature_store.inputs import AMOUNT, LOG, TIME, VALUE_ID, ColumnInputs
-from fraud.domain.aggregates import NONE
-from fraud.domain.features import Feature
+from feature_store.finishing import finish_rows
+from feature_store.inputs import (
+    AMOUNT,
+    LOG,
+    PLACE,
+    TIME,
+    VALUE_ID,
+    ColumnInputs,
+    category_column,
+    hours_column,
+    number_column,
+)
+from feature_store.steps import steps
+from fraud.domain.aggregates import NONE, LastPlace
+from fraud.domain.features import (
+    LARGEST,
+    Amount,
+    AmountRoundness,
+    AmountShare,
+    Calendar,
+    Category,
+    Feature,
+    Number,
+)
 from fraud.domain.history import (
     AmountMean,
     AmountMeanRatio,
@@ -30,7 +50,9 @@ from fraud.domain.outcomes import (
     FraudRunAmount,
     UnmaturedAmountAboveGenuine,
 )
-from fraud.domain.windows import Window
+from fraud.domain.places import DistanceSinceLast, SpeedSinceLast, place_ids
+from fraud.domain.windows import HOUR_US, Window
+from tests.fraud.domain.globes import a_globe
 
 DAY, MONTH = Window("1d"), Window("30d")
 FEATURES = (
@@ -54,6 +76,20 @@ FEATURES = (
     AmountAboveGenuine(entity="user", default=-2.0),
     UnmaturedAmountAboveGenuine(entity="user"),
     AttackOdds(entity="user", default=-1.0),
+    DistanceSinceLast(entity="user"),
+    SpeedSinceLast(entity="user", default=-2.0),
+)
+CHANNEL = Category(field="channel", values=("web", "app"))
+OF_THE_EVENT = (
+    Amount(),
+    AmountRoundness(),
+    Number(field="balance", default=-1.0),
+    AmountShare(field="balance"),
+    CHANNEL,
+    Calendar(part="hour"),
+    Calendar(part="weekday"),
+    Calendar(part="is_weekend"),
+    Calendar(part="is_night"),
 )
 ROWS = 700
 """More than one block of the compiled loop, and not a multiple of it."""
@@ -72,18 +108,22 @@ def integers(rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
 def test_a_compiled_step_equals_finish(feature: Feature) -> None:
     rng = np.random.default_rng(5)
-    names = [TIME, AMOUNT, LOG, f"{VALUE_ID} country", *feature.aggregates()]
+    names = [TIME, AMOUNT, LOG, f"{VALUE_ID} country", PLACE, *feature.aggregates()]
     columns = np.stack([integers(rng) for _ in names])
     columns[:3] = rng.integers(0, 10**13, (3, ROWS))  # an event's own columns are never missing
     if isinstance(feature, Changed):
-        columns[3] = np.where(rng.random(ROWS) < 0.5, columns[4], columns[3])
+        columns[3] = np.where(rng.random(ROWS) < 0.5, columns[5], columns[3])
+    for number, name in enumerate(names):
+        if name == PLACE or isinstance(name, LastPlace):
+            known = place_ids(*a_globe(ROWS, seed=number))
+            columns[number] = np.where(rng.random(ROWS) < 0.1, NONE, known)
     numbers = {name: number for number, name in enumerate(names)}
     inputs = ColumnInputs(
-        dict(zip(names[:4], columns[:4], strict=True)),
+        dict(zip(names[:5], columns[:5], strict=True)),
         {},
         {},
         {},
-        dict(zip(names[4:], columns[4:], strict=True)),
+        dict(zip(names[5:], columns[5:], strict=True)),
     )
 
     compiled, others = steps([feature], [0], numbers)
@@ -97,6 +137,39 @@ def test_a_compiled_step_equals_finish(feature: Feature) -> None:
         wanted = finished.astype(np.float32)
     assert found[:, 0].tobytes() == wanted.tobytes()
     assert np.array_equal(np.isfinite(finished), np.isfinite(wanted)), "no need to clip"
+
+
+@pytest.mark.parametrize("feature", OF_THE_EVENT, ids=lambda feature: feature.name)
+def test_a_compiled_step_over_the_event_itself_equals_finish(feature: Feature) -> None:
+    rng = np.random.default_rng(6)
+    time_us = rng.integers(-(10**15), 10**16, ROWS)
+    round_amounts = rng.integers(0, 300, ROWS) * rng.choice([1, 5, 10, 50, 100, 2_500], ROWS)
+    amount = np.where(rng.random(ROWS) < 0.2, rng.integers(0, 10**10, ROWS), round_amounts)
+    edges = [np.nan, 0.0, -0.0, -1.0, 1.0, 1e-320, LARGEST, -1e300, 1e300, 5e-324]
+    balance = np.where(rng.random(ROWS) < 0.5, rng.choice(edges, ROWS), rng.normal(0, 1e3, ROWS))
+    code = rng.integers(-1, 2, ROWS)
+    inputs = ColumnInputs(
+        {TIME: time_us, AMOUNT: amount},
+        {"balance": balance},
+        {},
+        {("channel", CHANNEL.values): code.astype(np.int32)},
+        {},
+    )
+    columns = {
+        AMOUNT: amount,
+        number_column("balance"): balance.view(np.int64),
+        category_column(CHANNEL): np.where(code < 0, NONE, code),
+        hours_column(Calendar()): time_us // HOUR_US,
+    }
+    compiled, others = steps([feature], [0], {name: k for k, name in enumerate(columns)})
+    found = np.empty((ROWS, 1), np.float32)
+    table = np.stack([*columns.values()])
+    finish_rows(table, 0, *compiled, np.empty((0, 0)), np.arange(ROWS), found)
+
+    assert others == []
+    wanted = np.clip(feature.finish(inputs), -LARGEST, LARGEST).astype(np.float32)
+    assert found[:, 0].tobytes() == wanted.tobytes()
+    assert len(np.unique(wanted)) > 1
 
 
 def test_a_feature_without_a_step_is_left_to_its_own_finish() -> None:

@@ -41,7 +41,7 @@ def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -
         np.arange(count),
         np.full(count, amount, np.int64),
         np.full(count, 7, np.int64),
-        np.tile(np.array(values, np.int64), (count, 1)),
+        np.tile(np.array(values, np.int64)[:, np.newaxis], count),
     )
 
 
@@ -108,11 +108,11 @@ def test_a_batch_leaves_the_state_that_single_events_leave() -> None:
     rng = np.random.default_rng(3)
     times = np.cumsum(rng.integers(0, 30 * HOUR, 3_000)) - rng.integers(0, 3, 3_000) * 40 * HOUR
     log = events(times.tolist(), amount=10**9, values=(0, 0))
-    log = log._replace(values=rng.integers(0, 90, (3_000, 2)))
+    log = log._replace(values=rng.integers(0, 90, (2, 3_000)))
     whole, seen = shown(layout, None, log)
     state, rows = None, []
     for begin in range(0, 3_000, 7):
-        part = EventColumns(*(column[begin : begin + 7] for column in log))
+        part = EventColumns(*(column[..., begin : begin + 7].copy() for column in log))
         state, found = shown(layout, state, part)
         rows.append(found)
     assert state == whole
@@ -130,7 +130,7 @@ def test_labels_reported_long_after_the_last_event_outgrow_no_room() -> None:
         labels = LabelColumns(part, part, np.zeros_like(part), np.zeros_like(part))
         (state,) = layout.advance(
             [state],
-            events([])._replace(values=np.empty((0, 0), np.int64)),
+            events([]),
             np.empty(0, np.int64),
             labels,
             np.zeros(len(part), np.int64),

@@ -7,18 +7,9 @@ import pytest
 
 from fraud.domain.aggregates import NONE
 from fraud.domain.places import EARTH_RADIUS_M, distance_m, place_id, place_ids
+from tests.fraud.domain.globes import a_globe, two_globes
 
 HALF_ROUND_M = round(math.pi * EARTH_RADIUS_M)
-
-
-def a_globe(size: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Degrees of places everywhere, a tenth of them on a pole, the equator or the date line."""
-    rng = np.random.default_rng(seed)
-    north, east = rng.uniform(-90, 90, size), rng.uniform(-180, 180, size)
-    rare = rng.random(size) < 0.1
-    north[rare] = rng.choice([-90.0, 0.0, 90.0], rare.sum())
-    east[rare] = rng.choice([-180.0, 0.0, 180.0], rare.sum())
-    return np.round(north, 6), np.round(east, 6)
 
 
 def by_vincenty(one: tuple[float, float], other: tuple[float, float]) -> float:
@@ -55,11 +46,8 @@ def test_known_distances(one: tuple[float, float], other: tuple[float, float], m
 
 
 def test_distances_agree_with_another_formula_everywhere() -> None:
-    here, there = a_globe(20_000), a_globe(20_000, seed=2)
-    # a third within a metre of each other, a third within a metre of the antipode
-    near, far = slice(0, 6_000), slice(6_000, 12_000)
-    there[0][near], there[1][near] = here[0][near], here[1][near]
-    there[0][far], there[1][far] = -here[0][far], (here[1][far] + 360.0) % 360 - 180
+    north, east, other_north, other_east = two_globes(20_000)
+    here, there = (north, east), (other_north, other_east)
     found = distance_m(place_ids(*here), place_ids(*there))
     pairs = zip(zip(*here, strict=True), zip(*there, strict=True), strict=True)
     wanted = np.array([by_vincenty(one, other) for one, other in pairs])

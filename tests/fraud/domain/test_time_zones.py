@@ -11,6 +11,7 @@ from fraud.domain.event import EARLIEST, LATEST, to_us
 from fraud.domain.features import Calendar, Texts
 from fraud.domain.time_zones import (
     known_zone,
+    utc_offset_of,
     utc_offset_us,
     utc_offsets_us,
     zone_names,
@@ -40,6 +41,7 @@ def test_offsets_are_those_of_the_rules(zone: str) -> None:
     times = np.concatenate([*around, somewhere, recent])
     found = utc_offset_us(times, zone)
     assert found.tolist() == [by_zoneinfo(time, zone) for time in times.tolist()]
+    assert found.tolist() == [utc_offset_of(time, zone) for time in times.tolist()]
 
 
 def test_every_zone_has_offsets() -> None:
