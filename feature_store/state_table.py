@@ -4,22 +4,29 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
+from fraud.ledger.labels import MAKE_KNOWN
 from fraud.ledger.statement import Cursor, Statement, answer
 
-_LOAD = Statement(
-    "load_states",
-    ("text[]",),
-    """
-    WITH locked AS MATERIALIZED (
-        SELECT key, state, last_seq FROM entity_state WHERE key = ANY($1) ORDER BY key FOR UPDATE
-    )
+_LOAD_TEXT = """
     SELECT array_agg(key), array_agg(octet_length(state)), array_agg(last_seq),
-        string_agg(state, '')
-    FROM locked
-    """,
-    row=("text[]", "int[]", "bigint[]", "bytea"),
-)
+        string_agg(state, '') {more}
+    FROM (
+        SELECT key, state, last_seq FROM entity_state WHERE key = ANY($1) ORDER BY key FOR UPDATE
+    ) AS locked
+"""
 """One row: what a row costs on its way is more than what a state does."""
+
+_ROW = ("text[]", "int[]", "bigint[]", "bytea")
+
+_LOAD = Statement("load_states", ("text[]",), _LOAD_TEXT.format(more=""), row=_ROW)
+
+_CLAIM = Statement(
+    "claim_states",
+    ("text[]",),
+    _LOAD_TEXT.format(more=f", {MAKE_KNOWN}"),
+    row=(*_ROW, "void"),
+)
+"""The aggregates are complete, and so all rows locked, before the rest of their row is made."""
 
 _NEW_TYPES = ("text[]", "bytea", "int[]", "int[]", "bigint[]")
 
@@ -64,14 +71,18 @@ def load_states(cursor: Cursor, keys: Iterable[str]) -> dict[str, StoredState]:
     Rows are locked in key order, so that writers wait for each other and never in a circle.
     The locks last until the transaction ends.
     """
-    return ask_states(cursor, keys)()
-
-
-def ask_states(cursor: Cursor, keys: Iterable[str]) -> Callable[[], dict[str, StoredState]]:
-    """`load_states` for later: what a pipeline is given next travels along."""
     _LOAD.execute(cursor, (sorted(set(keys)),))
+    return _states(*cursor.fetchall()[0])
+
+
+def claim_states(cursor: Cursor, keys: Iterable[str]) -> Callable[[], dict[str, StoredState]]:
+    """`load_states`, and then claim to make transactions known (`fraud.ledger.labels`).
+
+    The states come later: what a pipeline is given next travels along.
+    """
+    _CLAIM.execute(cursor, (sorted(set(keys)),))
     rows = answer(cursor)
-    return lambda: _states(*rows()[0])
+    return lambda: _states(*rows()[0][: len(_ROW)])
 
 
 def _states(

@@ -12,7 +12,7 @@ from bentos.scoring.lottery import draw_lots
 from bentos.scoring.observation_clock import MOST_EVENTS, ObservationClock
 from bentos.scoring.ruleset import BuiltInRulesets, Rulesets
 from feature_store.batch import BatchFeatures, type_layout
-from feature_store.state_table import StoredState, ask_states, save_states
+from feature_store.state_table import StoredState, claim_states, save_states
 from fraud.domain.decision import Decision
 from fraud.domain.errors import DuplicateConflict, FraudError, LedgerUnavailable
 from fraud.domain.event import Event
@@ -25,7 +25,6 @@ from fraud.ledger.decisions import (
     ask_known_transactions,
     insert_decisions,
 )
-from fraud.ledger.labels import make_known
 from fraud.ledger.pipeline import PipelinedCursor
 from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.statement import Cursor
@@ -187,8 +186,7 @@ class _Batch:
 
     def run(self, judges: Mapping[str, Decider]) -> list[Decision | FraudError]:
         keys = [type_layout(event.fraud_type).keys(event) for event in self._hidden]
-        states = ask_states(self._cursor, (key for each in keys for key in each.values()))
-        make_known(self._cursor)
+        states = claim_states(self._cursor, (key for each in keys for key in each.values()))
         ids = [request.event.transaction_id for request in self._requests]
         (known, labelled), loaded = ask_known_transactions(self._cursor, ids)(), states()
         fresh = self._first_seen(known)

@@ -13,9 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Literal, NamedTuple
 
-import orjson
 from psycopg2.extensions import connection as Connection
 
 from fraud.domain.errors import ContractError
@@ -74,14 +74,13 @@ class StoredRecord(NamedTuple):
 
     def hash(self) -> bytes:
         """SHA-256 over all of the record, as one JSON array: no two contents read the same."""
-        content = json.dumps(
-            [
-                *(self.chain, self.position, self.prev_hash.hex(), self.recorded_at_us),
-                *(self.actor, self.action, self.outcome, self.origin),
-                *(self.object_type, self.object_id, self.detail),
-            ]
-        )
-        return hashlib.sha256(content.encode()).digest()
+        parts = [_quoted(self.chain), str(self.position), f'"{self.prev_hash.hex()}"']
+        parts += str(self.recorded_at_us), *map(_quoted, self[3:10])
+        return hashlib.sha256(f"[{', '.join(parts)}]".encode()).digest()
+
+
+_quoted = encode_basestring_ascii
+"""A text as JSON writes it, in ASCII."""
 
 
 def genesis(chain: str) -> bytes:
@@ -168,25 +167,25 @@ _HEAD = Statement(
 
 _APPEND = Statement(
     "audit_append",
-    ("jsonb", "text", "timestamptz", "bigint", "bytea"),
+    ("text", "timestamptz", "bigint", "bytea", "bytea", "bytea", *["text[]"] * 7),
     """
-    WITH batch AS MATERIALIZED (
-        SELECT * FROM jsonb_to_recordset($1) AS record (
-            position bigint, actor text, action text, outcome text, origin text,
-            object_type text, object_id text, detail text, prev_hash text, hash text
-        )
-    ), appended AS (
+    WITH appended AS (
         INSERT INTO audit_log (
             chain, position, recorded_at, actor, action, outcome, origin, object_type,
             object_id, detail, prev_hash, hash
         )
-        SELECT $2, position, $3, actor, action, outcome, origin, object_type, object_id,
-            detail::json, decode(prev_hash, 'hex'), decode(hash, 'hex')
-        FROM batch
+        SELECT $1, $3 - cardinality($7) + place, $2, actor, action, outcome, origin, object_type,
+            object_id, detail::json,
+            CASE place WHEN 1 THEN $5 ELSE substring($6 FROM 32 * place::int - 63 FOR 32) END,
+            substring($6 FROM 32 * place::int - 31 FOR 32)
+        FROM unnest($7, $8, $9, $10, $11, $12, $13) WITH ORDINALITY AS record (
+            actor, action, outcome, origin, object_type, object_id, detail, place
+        )
     )
-    UPDATE audit_anchor SET position = $4, hash = $5, updated_at = $3 WHERE chain = $2
+    UPDATE audit_anchor SET position = $3, hash = $4, updated_at = $2 WHERE chain = $1
     """,
 )
+"""Texts as columns; the hashes, of 32 bytes each, in one piece, and the one before them."""
 
 
 def append(
@@ -217,8 +216,8 @@ def append(
     """
     if not entries:
         return head
-    position, last_hash = head or _read_head(cursor, chain)
-    batch = []
+    position, before = head or _read_head(cursor, chain)
+    last_hash, hashes, texts = before, [], []
     for entry in entries:
         position += 1
         record = StoredRecord(
@@ -235,9 +234,11 @@ def append(
             prev_hash=last_hash,
         )
         last_hash = record.hash()
-        batch.append(_parameters(record, last_hash))
-    sent = orjson.dumps(batch).decode()
-    _APPEND.execute(cursor, (sent, chain, from_us(now_us), position, last_hash))
+        hashes.append(last_hash)
+        texts.append(record[3:10])
+    end = (chain, from_us(now_us), position, last_hash)
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    _APPEND.execute(cursor, (*end, before, b"".join(hashes), *columns))
     return Head(position, last_hash)
 
 
@@ -249,28 +250,17 @@ def _read_head(cursor: Cursor, chain: str) -> Head:
     raise ContractError(f"There is no audit chain {chain!r}.", remedy="Get one from claim_chain.")
 
 
-def _parameters(record: StoredRecord, own_hash: bytes) -> dict[str, object]:
-    return {
-        "position": record.position,
-        "actor": record.actor,
-        "action": record.action,
-        "outcome": record.outcome,
-        "origin": record.origin,
-        "object_type": record.object_type,
-        "object_id": record.object_id,
-        "detail": record.detail,
-        "prev_hash": record.prev_hash.hex(),
-        "hash": own_hash.hex(),
-    }
-
-
 _CANONICAL = json.JSONEncoder(sort_keys=True, default=str, allow_nan=False)
 
 
 def _json(detail: Mapping[str, object]) -> str:
     """Canonical JSON, ASCII only; what JSON cannot say is written as text, no card number is."""
     try:
-        text = _CANONICAL.encode(detail)
+        if all(type(value) is str for value in detail.values()):  # most are so, and many
+            pairs = [f"{_quoted(name)}: {_quoted(str(detail[name]))}" for name in sorted(detail)]
+            text = f"{{{', '.join(pairs)}}}"
+        else:
+            text = _CANONICAL.encode(detail)
     except ValueError:
         detail = json.loads(json.dumps(detail, default=str), parse_constant=str)
         text = json.dumps(detail, sort_keys=True)

@@ -6,47 +6,49 @@ types' send and receive functions, stable since PostgreSQL 7.4.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
-
-import numpy as np
 
 _OID = {"int": 23, "bigint": 20, "text": 25, "varchar": 1043}
 _ARRAY = struct.Struct(">iiiii")  # dimensions, has nulls, type of elements, length, lower bound
 _LENGTH = struct.Struct(">i")
-_NUMBER = {"int": ">i4", "bigint": ">i8"}
+_NUMBER = {"int": "i", "bigint": "q"}
 
 TEXT, BINARY = 0, 1
 
+Encode = Callable[[Any], bytes]
 
-def encoded(kind: str, value: object) -> tuple[bytes | None, int]:
-    """A parameter's bytes and their format.
+
+@cache
+def encoder(kind: str) -> tuple[Encode, int]:
+    """How a parameter becomes bytes, and their format.
 
     Args:
-        kind: type of the parameter, as PostgreSQL writes it.
-        value: `bytes` of a `bytea`, a list of an array, `str` of a text or of JSON; anything
-            else goes as its text; None is NULL.
+        kind: type of the parameter, as PostgreSQL writes it. It takes `bytes` for a `bytea`, a
+            list for an array, `str` for a text or for JSON; anything else goes as its text.
     """
-    if value is None:
-        return None, TEXT
-    if isinstance(value, bytes):
-        return value, BINARY
-    if kind.endswith("[]"):
-        return _array(kind.removesuffix("[]"), value), BINARY  # type: ignore[arg-type]
+    element = kind.removesuffix("[]")
+    if element != kind:
+        return (_numbers_encoder if element in _NUMBER else _texts_encoder)(element), BINARY
+    if kind == "bytea":
+        return bytes, BINARY
     if kind == "jsonb":
-        return b"\x01" + str(value).encode(), BINARY
+        return lambda value: b"\x01" + value.encode(), BINARY
     if kind in ("text", "varchar"):
-        return str(value).encode(), BINARY  # as text it would end at a zero byte
-    return str(value).encode(), TEXT
+        return str.encode, BINARY  # as text it would end at a zero byte
+    return lambda value: str(value).encode(), TEXT
 
 
 def decoded(kind: str, value: bytes) -> Any:
     """The value of a binary column: `bytes` of a `bytea`, a list of an array."""
-    if kind == "bytea":
+    if kind in ("bytea", "void"):
         return value
     element = kind.removesuffix("[]")
     if element in _NUMBER:
-        return np.frombuffer(value[_ARRAY.size :], _numbers(element))["value"].tolist()
+        code, numbers = _NUMBER[element], value[_ARRAY.size :]
+        count = len(numbers) // struct.calcsize(f">i{code}")
+        return list(struct.unpack(f">{f'4x{code}' * count}", numbers))
     texts, at = [], _ARRAY.size
     while at < len(value):
         begin = at + _LENGTH.size
@@ -64,18 +66,30 @@ def literal(value: Sequence[object]) -> str:
     return "{" + ",".join([f'"{text}"' for text in texts]) + "}"
 
 
-def _array(element: str, values: Sequence[Any]) -> bytes:
-    if not len(values):
-        return _ARRAY.pack(0, 0, _OID[element], 0, 0)[: 3 * _LENGTH.size]
-    head = _ARRAY.pack(1, 0, _OID[element], len(values), 1)
-    if element in _NUMBER:
-        elements = np.empty(len(values), _numbers(element))
-        elements["size"] = elements["value"].dtype.itemsize
-        elements["value"] = values
-        return head + elements.tobytes()
-    texts = [each.encode() for each in values]
-    return head + b"".join([part for text in texts for part in (_LENGTH.pack(len(text)), text)])
+def _numbers_encoder(element: str) -> Encode:
+    code, oid = _NUMBER[element], _OID[element]
+    size = struct.calcsize(f">{code}")
+
+    def encode(values: Sequence[int]) -> bytes:
+        sized = [size] * (2 * len(values))
+        sized[1::2] = values
+        return _head(oid, len(values)) + struct.pack(f">{f'i{code}' * len(values)}", *sized)
+
+    return encode
 
 
-def _numbers(element: str) -> np.dtype[Any]:
-    return np.dtype([("size", ">i4"), ("value", _NUMBER[element])])
+def _texts_encoder(element: str) -> Encode:
+    oid, sized = _OID[element], _LENGTH.pack
+
+    def encode(values: Sequence[str]) -> bytes:
+        texts = [each.encode() for each in values]
+        parts = [part for text in texts for part in (sized(len(text)), text)]
+        return b"".join([_head(oid, len(texts)), *parts])
+
+    return encode
+
+
+def _head(oid: int, count: int) -> bytes:
+    if not count:
+        return _ARRAY.pack(0, 0, oid, 0, 0)[: 3 * _LENGTH.size]
+    return _ARRAY.pack(1, 0, oid, count, 1)

@@ -71,19 +71,19 @@ _KNOWN = Statement(
     "known_transactions",
     ("varchar[]",),
     """
-    SELECT told.last_seq, transaction_id, body_digest, decision_id, decided.fraud_type,
-        probability, risk_level, reasons, rules, model_version, policy_version, degraded,
-        scored_at, shadow_rules, rules_version, lists_version, propensity, action
-    FROM (
-        SELECT d.*, t.body_digest FROM decisions d JOIN transactions t USING (transaction_id)
-        WHERE d.transaction_id = ANY($1)
-    ) AS decided
-    FULL JOIN (
-        SELECT transaction_id, max(seq) AS last_seq FROM labels
-        WHERE transaction_id = ANY($1) GROUP BY 1
-    ) AS told USING (transaction_id)
+    SELECT NULL::bigint AS seq, transaction_id, t.body_digest, d.decision_id, d.fraud_type,
+        d.probability, d.risk_level, d.reasons, d.rules, d.model_version, d.policy_version,
+        d.degraded, d.scored_at, d.shadow_rules, d.rules_version, d.lists_version, d.propensity,
+        d.action
+    FROM decisions d JOIN transactions t USING (transaction_id)
+    WHERE d.transaction_id = ANY($1)
+    UNION ALL
+    SELECT seq, transaction_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL
+    FROM labels WHERE transaction_id = ANY($1)
     """,
 )
+"""Decisions and labels as rows of one answer: most transactions have neither."""
 
 
 def known_transactions(cursor: Cursor, transaction_ids: Sequence[str]) -> KnownTransactions:
@@ -102,10 +102,11 @@ def ask_known_transactions(
 
 def _known(rows: Sequence[tuple[Any, ...]]) -> KnownTransactions:
     known = KnownTransactions({}, {})
-    for last_seq, transaction_id, body_digest, *decided in rows:
-        if last_seq is not None:
-            known.label_numbers[transaction_id] = last_seq
-        if body_digest is not None:
+    for seq, transaction_id, body_digest, *decided in rows:
+        if seq is not None:
+            last = known.label_numbers.get(transaction_id, seq)
+            known.label_numbers[transaction_id] = max(last, seq)
+        else:
             decision = _decision(transaction_id, decided)
             known.decisions[transaction_id] = KnownDecision(bytes(body_digest), decision)
     return known

@@ -9,10 +9,11 @@ about an unknown transaction owns, the right to make transactions known (`transa
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from fraud.domain.event import from_us, to_us
 from fraud.domain.label import Label
-from fraud.ledger.statement import Cursor, Statement
+from fraud.ledger.statement import Cursor
 
 ROWS_PER_STATEMENT = 10_000
 
@@ -22,9 +23,12 @@ SELECT max(seq) FROM labels WHERE fraud_type = %s
 """
 """Two statements, so that the second one sees what was committed while the first one waited."""
 
-_MAKE_KNOWN = Statement(
-    "make_known", (), "SELECT pg_advisory_xact_lock_shared(hashtext('transactions'))"
-)
+MAKE_KNOWN: Final = "pg_advisory_xact_lock_shared(hashtext('transactions'))"
+"""Claims to make transactions known in the caller's database transaction.
+
+Until it ends, nobody can store a label that takes one of them for unknown; so read what labels
+there are afterwards, in another statement.
+"""
 
 _KEEP_UNKNOWN = "SELECT pg_advisory_xact_lock(hashtext('transactions'))"
 
@@ -61,15 +65,6 @@ def next_label_seq(cursor: Cursor, fraud_type: str, observed_at_us: int) -> int:
     cursor.execute(_LAST, (fraud_type, fraud_type))
     last: int | None = cursor.fetchall()[0][0]
     return observed_at_us if last is None else max(observed_at_us, last + 1)
-
-
-def make_known(cursor: Cursor) -> None:
-    """Claim to make transactions known in the caller's database transaction.
-
-    Until it ends, nobody can store a label that takes one of them for unknown; so read what
-    labels there are afterwards.
-    """
-    _MAKE_KNOWN.execute(cursor, ())
 
 
 def keep_unknown(cursor: Cursor) -> None:

@@ -8,6 +8,7 @@ and get it back would cost more than they do. `sync`, `flush` and `send_much_pre
 what they send may wake the server on this very processor.
 """
 
+from collections.abc import Sequence
 from ctypes import CDLL, POINTER, PyDLL, c_char_p, c_int, c_void_p
 from typing import Any
 
@@ -65,9 +66,19 @@ value = _function("PQgetvalue", c_void_p, _result, c_int, c_int)
 value_length = _function("PQgetlength", c_int, _result, c_int, c_int)
 
 
-def parameters(values: list[bytes | None], formats: list[int]) -> tuple[Any, ...]:
-    """Values as `send_prepared` takes them; format 0 is text, 1 binary."""
-    count = len(values)
-    lengths = [0 if each is None else len(each) for each in values]
-    integers = c_int * count
-    return count, (c_char_p * count)(*values), integers(*lengths), integers(*formats)
+class Parameters:
+    """The parameters of a prepared statement, as `send_prepared` takes them.
+
+    Args:
+        formats: per parameter; 0 is text, 1 binary.
+    """
+
+    __slots__ = ("_count", "_formats", "_integers", "_texts")
+
+    def __init__(self, formats: Sequence[int]) -> None:
+        self._count = len(formats)
+        self._texts, self._integers = c_char_p * self._count, c_int * self._count
+        self._formats = self._integers(*formats)
+
+    def __call__(self, values: Sequence[bytes | None], lengths: Sequence[int]) -> tuple[Any, ...]:
+        return self._count, self._texts(*values), self._integers(*lengths), self._formats

@@ -9,6 +9,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Sequence
 from ctypes import string_at
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -17,7 +18,8 @@ from psycopg2.extensions import cursor as Cursor
 from psycopg2.extensions import string_types
 
 from fraud.ledger import libpq
-from fraud.ledger.binary import decoded, encoded
+from fraud.ledger.binary import Encode, decoded, encoder
+from fraud.ledger.prepared import prepared_statements
 
 MUCH_BYTES = 32_768
 """From here on libpq sends before it is asked to (its buffer for pipelines takes twice that)."""
@@ -55,13 +57,19 @@ class PipelinedCursor:
     Args:
         cursor: of a connection in autocommit mode, so that BEGIN and COMMIT are ours to send.
 
+    Attributes:
+        connection: the one it belongs to.
+        prepared: names of the statements that its session has ready.
+
     Raises:
         psycopg2.OperationalError: the connection broke.
     """
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._line = cursor.connection.pgconn_ptr
+        self.connection = cursor.connection
+        self.prepared = prepared_statements(self.connection)
+        self._line = self.connection.pgconn_ptr
         self._asked: deque[Answer] = deque()  # of the statements under way
         self._last = Answer((), self._wait)
         self._check(libpq.set_nonblocking(self._line, 1) == 0)
@@ -69,32 +77,31 @@ class PipelinedCursor:
         self._syncs, self._is_synced = 0, True
         self.execute("BEGIN")
 
-    @property
-    def connection(self) -> Any:
-        """The connection it belongs to."""
-        return self._cursor.connection
-
     def execute(self, query: str, vars: Any = None) -> None:
         """Take a statement with parameters along."""
-        text = self._cursor.mogrify(query, vars)
+        text = query.encode() if vars is None else self._cursor.mogrify(query, vars)
         self._send(libpq.send_query(self._line, text, 0, None, None, None, None, 0), ())
 
     def execute_prepared(
-        self, name: str, kinds: Sequence[str], values: Sequence[object], row: tuple[str, ...]
+        self, name: str, kinds: tuple[str, ...], values: Sequence[object], row: tuple[str, ...]
     ) -> None:
         """Take a prepared statement along, its parameters in binary.
 
         Args:
             name: of the statement.
             kinds: types of its parameters.
-            values: the parameters, see `encoded`.
+            values: the parameters, see `encoder`; None is NULL.
             row: types of the columns it answers with in binary; none where it answers in text.
         """
-        sent = [encoded(*each) for each in zip(kinds, values, strict=True)]
-        arguments = libpq.parameters([data for data, _ in sent], [form for _, form in sent])
-        is_much = sum(len(data) for data, _ in sent if data) > MUCH_BYTES
+        encoders, parameters = _form(kinds)
+        sent = [
+            None if value is None else encode(value)
+            for encode, value in zip(encoders, values, strict=True)
+        ]
+        lengths = [0 if data is None else len(data) for data in sent]
+        is_much = sum(lengths) > MUCH_BYTES
         send = libpq.send_much_prepared if is_much else libpq.send_prepared
-        self._send(send(self._line, name.encode(), *arguments, bool(row)), row)
+        self._send(send(self._line, name.encode(), *parameters(sent, lengths), bool(row)), row)
 
     def start(self) -> None:
         """Have the server start on what was taken along, while the caller prepares more."""
@@ -157,15 +164,17 @@ class PipelinedCursor:
                     self._syncs -= 1
                     return error
                 if kind in (libpq.PGRES_TUPLES_OK, libpq.PGRES_COMMAND_OK):
-                    if self._asked[0].is_wanted:
-                        self._asked[0].rows = self._read(result, self._asked[0].kinds)
+                    libpq.get_result(self._line)  # none, which needs no waiting
+                    answer = self._asked.popleft()
+                    if answer.is_wanted:
+                        answer.rows = self._read(result, answer.kinds)
                 elif kind != libpq.PGRES_PIPELINE_ABORTED:
                     error = error or _error(result)
             finally:
                 libpq.clear(result)
 
     def _result(self) -> int | None:
-        """The next result, None after each statement's last."""
+        """The next result, None after the last one of a statement."""
         if libpq.is_busy(self._line):
             self._wait_for_result()
         result: int | None = libpq.get_result(self._line)
@@ -174,35 +183,46 @@ class PipelinedCursor:
         return result
 
     def _wait_for_result(self) -> None:
-        poller, line = select.poll(), self._cursor.connection.fileno()
+        poller, line = select.poll(), self.connection.fileno()
         poller.register(line, select.POLLIN)
         while libpq.is_busy(self._line):
             unsent = libpq.flush(self._line)
             self._check(unsent >= 0)
-            poller.modify(line, select.POLLIN | (select.POLLOUT if unsent else 0))
+            if unsent:
+                poller.modify(line, select.POLLIN | select.POLLOUT)
             poller.poll()
             self._check(libpq.consume_input(self._line))
 
     def _read(self, result: int, kinds: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        count = libpq.row_count(result)
+        if not count:
+            return []
         columns = range(libpq.column_count(result))
         casts = [] if kinds else [string_types.get(libpq.column_type(result, c)) for c in columns]
 
         def cell(row: int, column: int) -> Any:
-            if libpq.is_null(result, row, column):
+            size = libpq.value_length(result, row, column)
+            if not size and libpq.is_null(result, row, column):
                 return None
-            at, size = libpq.value(result, row, column), libpq.value_length(result, row, column)
-            data = string_at(at, size)
+            data = string_at(libpq.value(result, row, column), size)
             if kinds:
                 return decoded(kinds[column], data)
             cast, text = casts[column], data.decode()
             return cast(text, self._cursor) if cast else text
 
-        return [tuple(cell(row, c) for c in columns) for row in range(libpq.row_count(result))]
+        return [tuple(cell(row, c) for c in columns) for row in range(count)]
 
     def _check(self, is_well: object) -> None:
         if not is_well:
             reason = libpq.error_message(self._line).decode(errors="replace").strip()
             raise psycopg2.OperationalError(reason or "the connection to the server broke")
+
+
+@cache
+def _form(kinds: tuple[str, ...]) -> tuple[tuple[Encode, ...], libpq.Parameters]:
+    """How parameters of these types are encoded and handed over."""
+    encoders = [encoder(kind) for kind in kinds]
+    return tuple(each for each, _ in encoders), libpq.Parameters([form for _, form in encoders])
 
 
 def _error(result: int) -> psycopg2.Error:

@@ -18,7 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 from fraud.domain.errors import LedgerUnavailable
 from fraud.ledger.engine import UTC_SESSION, connect, unavailable
 from fraud.ledger.pipeline import PipelinedCursor
-from fraud.ledger.statement import forget_statements
+from fraud.ledger.prepared import forget_statements
 
 T = TypeVar("T")
 
@@ -240,7 +240,7 @@ def _is_alive(candidate: Connection) -> bool:
 def _end(lent: Connection) -> None:
     """Leave autocommit mode, and the transaction that is still open if its block raised."""
     try:
-        if lent.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        if lent.get_transaction_status() != TRANSACTION_STATUS_IDLE:
             with lent.cursor() as opened:
                 opened.execute("ROLLBACK; DEALLOCATE ALL")
             forget_statements(lent)  # it is unknown which of them were prepared

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from fraud.ledger.binary import literal
 from fraud.ledger.pipeline import PipelinedCursor
+from fraud.ledger.prepared import prepared_statements
 
 
 class Cursor(Protocol):
@@ -35,14 +35,6 @@ def answer(cursor: Cursor) -> Rows:
     return lambda: rows
 
 
-_prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
-
-
-def forget_statements(connection: Any) -> None:
-    """Prepare all statements anew, after DEALLOCATE ALL."""
-    _prepared.pop(connection, None)
-
-
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A statement the server keeps ready for a session (PREPARE and EXECUTE).
@@ -64,13 +56,14 @@ class Statement:
 
     def execute(self, cursor: Cursor, parameters: Sequence[object]) -> None:
         """Run it; the first time on a connection costs one more round trip."""
-        names = _prepared.setdefault(cursor.connection, set())
+        pipelined = cursor if isinstance(cursor, PipelinedCursor) else None
+        names = pipelined.prepared if pipelined else prepared_statements(cursor.connection)
         if self.name not in names:
             types = f" ({', '.join(self.types)})" if self.types else ""
             cursor.execute(f"PREPARE {self.name}{types} AS {self.text}")
             names.add(self.name)
-        if isinstance(cursor, PipelinedCursor):
-            cursor.execute_prepared(self.name, self.types, parameters, self.row)
+        if pipelined:
+            pipelined.execute_prepared(self.name, self.types, parameters, self.row)
             return
         places = f" ({', '.join(['%s'] * len(self.types))})" if self.types else ""
         values = [literal(each) if isinstance(each, list) else each for each in parameters]

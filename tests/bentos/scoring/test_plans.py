@@ -21,7 +21,9 @@ def test_statements_are_planned_once_and_look_rows_up_by_key(
             "FROM pg_prepared_statements"
         )
         prepared = cursor.fetchall()
-        assert {"load_states", "known_transactions", "insert_decisions"} <= {p[0] for p in prepared}
+        assert {"claim_states", "known_transactions", "insert_decisions"} <= {
+            p[0] for p in prepared
+        }
         for name, custom_plans, generic_plans, types in prepared:
             assert custom_plans == 0 < generic_plans, name
             nulls = f"({', '.join(['NULL'] * len(types))})" if types else ""

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 
@@ -7,7 +9,14 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection
 
 from fraud.domain.errors import ContractError
-from fraud.ledger.audit import LONGEST_TEXT, AuditEntry, append, claim_chain, one_line
+from fraud.ledger.audit import (
+    LONGEST_TEXT,
+    AuditEntry,
+    StoredRecord,
+    append,
+    claim_chain,
+    one_line,
+)
 from fraud.ledger.audit_check import AuditReport, Finding, anchors, verify
 from fraud.ledger.engine import connect
 from fraud.ledger.pool import transaction
@@ -321,3 +330,31 @@ def test_an_escape_cannot_be_forged(parts: list[str]) -> None:
     text = "".join(parts)
     again = one_line(text).encode("latin-1").decode("unicode_escape")
     assert again == text
+
+
+@given(st.tuples(*[st.text()] * 8), st.tuples(*[st.integers(0, 2**63)] * 2), st.binary())
+def test_a_records_hash_is_that_of_its_json_array(
+    texts: tuple[str, ...], numbers: tuple[int, int], prev_hash: bytes
+) -> None:
+    record = StoredRecord(texts[0], *numbers, *texts[1:], prev_hash)
+    head = [record.chain, record.position, prev_hash.hex(), record.recorded_at_us]
+    content = json.dumps([*head, *texts[1:]])
+    assert record.hash() == hashlib.sha256(content.encode()).digest()
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"b": 'quo"ted', "a": "back\\slash", "ü": "💳\n\x1f\x7f"},
+        {"b": "text", "a": True, "c": [1, 1.5, None, {"d": "e"}]},
+        {},
+    ],
+)
+def test_a_detail_is_kept_as_canonical_json(
+    url: str, chain: str, writer: Connection, detail: dict[str, object]
+) -> None:
+    write(writer, chain, an_entry("tx-11", **detail))
+    with transaction(url) as cursor:
+        cursor.execute("SELECT detail::text FROM audit_log WHERE object_id = 'tx-11'")
+        assert cursor.fetchall() == [(json.dumps(detail, sort_keys=True),)]
+    assert check(url).is_intact
