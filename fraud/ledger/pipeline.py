@@ -184,12 +184,10 @@ class PipelinedCursor:
 
     def _wait_for_result(self) -> None:
         poller, line = select.poll(), self.connection.fileno()
-        poller.register(line, select.POLLIN)
         while libpq.is_busy(self._line):
             unsent = libpq.flush(self._line)
             self._check(unsent >= 0)
-            if unsent:
-                poller.modify(line, select.POLLIN | select.POLLOUT)
+            poller.register(line, select.POLLIN | (select.POLLOUT if unsent else 0))
             poller.poll()
             self._check(libpq.consume_input(self._line))
 

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 
 import psycopg2.errors
@@ -151,3 +152,15 @@ def test_an_answer_tells_what_broke_before_it(pool: ConnectionPool, ledger_url: 
     with pytest.raises(psycopg2.errors.UniqueViolation):
         ask_behind(pool, "UPDATE words SET n = 7", TAKEN)
     assert counts(ledger_url) == {"a;b": 0, "50 %": 0}
+
+
+def test_waiting_costs_nothing_even_after_much_was_sent(pool: ConnectionPool) -> None:
+    measure = Statement("measure_slowly", ("text",), "SELECT length($1), pg_sleep(1)")
+    text = "x" * 20_000_000  # more than the socket takes at once
+    with pool.pipeline() as cursor:
+        measure.execute(cursor, (text,))
+        began_s = time.thread_time()
+        [(length, _)] = cursor.fetchall()
+        waited_s = time.thread_time() - began_s
+    assert int(length) == len(text)
+    assert waited_s < 0.6  # of CPU; a second where it asks again and again
