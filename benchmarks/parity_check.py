@@ -88,7 +88,7 @@ def state_differences(log: Log) -> Differences:
     layout = type_layout(CREDIT_CARD.name)
     history = History(CREDIT_CARD, log.events, log.labels)
     replay = Replay(layout, history, log.events["transaction_id"].tolist())
-    replayed = {each.key: each.state for name in layout.entities for each in replay.entities(name)}
+    replayed = {each.key: each.state for name in layout.plans for each in replay.entities(name)}
     keys = sorted(log.states.keys() | replayed.keys())
     different = [key for key in keys if log.states.get(key) != replayed.get(key)]
     return Differences(len(different), [f"state of {key}" for key in different[:SHOWN]])

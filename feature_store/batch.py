@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
+from itertools import accumulate, chain
 
 import numpy as np
 
 from feature_store.finishing import finish_rows
+from feature_store.grouping import group_rows
 from feature_store.inputs import AMOUNT, LOG, TIME, ColumnInputs, Taken
-from feature_store.online import Layout, no_events, value_names
+from feature_store.online import NO_LABELS, NOBODY, Layout, no_events, value_names
 from feature_store.own_columns import OwnColumns, numbers
 from feature_store.plan import entity_plans
-from feature_store.state_machine import EventColumns, LabelColumns
+from feature_store.state_machine import EventColumns, LabelColumns, Shown
 from feature_store.steps import steps
 from fraud.domain.aggregates import NONE, Aggregate
 from fraud.domain.event import Event, Scalar, field_kinds, text_id
@@ -24,19 +26,23 @@ class TypeLayout:
 
     Attributes:
         fraud_type: which.
-        entities: layout of each entity's states, by its name.
+        plans: of each kind of entity, by its name.
         values: names of `EventColumns.values`.
+        columns: row of each aggregate and of each column of the events themselves in `table`.
+        states: how states are read and moved on; kinds are numbered as in `plans`.
     """
 
     def __init__(self, fraud_type: FraudType) -> None:
         plans = entity_plans(fraud_type)
         self.fraud_type = fraud_type
+        self.plans = {plan.entity.name: plan for plan in plans}
         self.values = value_names(plans)
-        self.entities = {plan.entity.name: Layout(plan, self.values) for plan in plans}
-        self.own = OwnColumns(fraud_type.features, self.values)
-        columns: list[Aggregate | str] = [*self.own.names]
-        columns += (a for layout in self.entities.values() for a in layout.plan.aggregates)
-        self.columns = {name: place for place, name in enumerate(columns)}
+        self._own = OwnColumns(fraud_type.features, self.values)
+        columns: list[Aggregate | str] = [*self._own.names]
+        columns += (aggregate for plan in plans for aggregate in plan.aggregates)
+        self.columns = {name: row for row, name in enumerate(columns)}
+        self.states = Layout(plans, self.columns)
+        self._kinds = {name: kind for kind, name in enumerate(self.plans)}
         entities = [plan.entity for plan in plans]
         self._holders = [
             entity
@@ -49,8 +55,8 @@ class TypeLayout:
     def keys(self, event: Event) -> dict[str, str]:
         """Entity name to state key, for the entities the event has."""
         found = {}
-        for name, layout in self.entities.items():
-            key = layout.plan.entity.key(event.fields)
+        for name, plan in self.plans.items():
+            key = plan.entity.key(event.fields)
             if key is not None:
                 found[name] = f"{event.fraud_type} {key}"
         return found
@@ -66,7 +72,7 @@ class TypeLayout:
     def table(self, events: Sequence[Event]) -> Ints:
         """All columns of some events, shape (columns, n), the aggregates as yet NONE."""
         table = np.full((len(self.columns), len(events)), NONE, np.int64)
-        self.own.fill(events, table)
+        self._own.fill(events, table)
         return table
 
     def events(self, events: Sequence[Event], seqs: Sequence[int], table: Ints) -> EventColumns:
@@ -77,16 +83,51 @@ class TypeLayout:
             np.array([text_id(event.transaction_id) for event in events], np.int64),
             table[self.columns[AMOUNT]],
             table[self.columns[LOG]],
-            table[self.own.remembered],
+            table[self._own.remembered],
         )
+
+    def grouped(self, keys: Sequence[Mapping[str, str]]) -> tuple[dict[str, list[int]], list[int]]:
+        """The rows of each entity, by its key, and each one's kind; kinds stand together."""
+        rows: dict[str, list[int]] = {}
+        kinds: list[int] = []
+        for name, kind in self._kinds.items():
+            for row, own in enumerate(keys):
+                key = own.get(name)
+                if key in rows:
+                    rows[key].append(row)
+                elif key is not None:
+                    rows[key] = [row]
+                    kinds.append(kind)
+        return rows, kinds
 
     def after_labels(
         self, name: str, states: Sequence[bytes | None], labels: LabelColumns, groups: Ints
     ) -> list[bytes]:
-        """States of one kind of entity after fraud labels; see `Layout.advance`."""
-        nobody = np.empty(0, np.int64)
-        nothing = no_events(len(self.values))
-        return self.entities[name].advance(states, nothing, nobody, labels, groups).states
+        """States of one kind of entity after fraud labels.
+
+        Args:
+            name: of the kind.
+            states: one per entity, None where it was never seen.
+            labels: first fraud labels of events, in observation order.
+            groups: shape (labels,), whose each label is: a place in `states`.
+        """
+        count = len(states)
+        nothing = no_events(len(self.values)), NOBODY, np.zeros(count + 1, np.int64)
+        shown = Shown(*nothing, labels, *group_rows(groups, count))
+        return self.states.advance([self._kinds[name]] * count, states, shown)
+
+    def moved_on(
+        self, name: str, state: bytes, events: EventColumns, labels: LabelColumns
+    ) -> bytes:
+        """The state of an entity after events and first fraud labels, in observation order."""
+        mine = np.arange(len(events.seq)), np.array([0, len(events.seq)])
+        theirs = np.arange(len(labels.seq)), np.array([0, len(labels.seq)])
+        shown = Shown(events, *mine, labels, *theirs)
+        return self.states.advance([self._kinds[name]], [state], shown)[0]
+
+    def replayed(self, name: str, shown: Shown) -> list[bytes]:
+        """The states of new entities of one kind after what they are shown."""
+        return self.states.replayed(self._kinds[name], shown)
 
 
 def label_columns(labels: Iterable[tuple[int, int, Event]]) -> LabelColumns:
@@ -109,7 +150,7 @@ def warm_up(layout: TypeLayout) -> None:
     """Have the loops compiled, or loaded from their cache, before anybody waits for them."""
     fields = dict.fromkeys(field_kinds(layout.fraud_type.transaction))
     event = Event(layout.fraud_type.name, "warm-up", 0, 0, fields)
-    keys = {name: name for name in layout.entities}
+    keys = {name: name for name in layout.plans}
     _ = BatchFeatures(layout, [event], [keys], dict.fromkeys(keys)).matrix
 
 
@@ -136,21 +177,14 @@ class BatchFeatures:
         keys: Sequence[Mapping[str, str]],
         states: Mapping[str, bytes | None],
     ) -> None:
+        rows, kinds = layout.grouped(keys)
+        order = np.array([*chain.from_iterable(rows.values())], np.int64)
+        starts = np.array([0, *accumulate(map(len, rows.values()))])
         columns = layout.table(events)
         observed = layout.events(events, range(len(events)), columns)
-        self.states: dict[str, bytes] = {}
-        place = len(layout.own.names)
-        for name, entity in layout.entities.items():
-            groups: dict[str, int] = {}
-            of_each = [
-                groups.setdefault(each[name], len(groups)) if name in each else -1 for each in keys
-            ]
-            if groups:
-                before = [states[key] for key in groups]
-                after = entity.advance(before, observed, np.array(of_each, np.int64), reads=True)
-                self.states.update(zip(groups, after.states, strict=True))
-                columns[place : place + entity.size] = after.aggregates.T
-            place += entity.size
+        shown = Shown(observed, order, starts, NO_LABELS, NOBODY, np.zeros(len(starts), np.int64))
+        after = layout.states.advance(kinds, [states[key] for key in rows], shown, columns)
+        self.states = dict(zip(rows, after, strict=True))
         self._layout, self._events, self._columns = layout, events, columns
 
     @cached_property

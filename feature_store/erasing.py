@@ -128,7 +128,7 @@ def rebuild_states(
     wanted = keys_of(fraud_type, after)
     rebuilt = {
         each.key: StoredState(each.state, each.last_seq)
-        for name in layout.entities
+        for name in layout.plans
         for each in replay.entities(name)
         if each.key in wanted
     }

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import pandas as pd
 from psycopg2.errors import UniqueViolation
 from psycopg2.extensions import cursor as Cursor
@@ -92,8 +91,8 @@ def materialize(
     replay = Replay(layout, history, transaction_ids)
     written, size = 0, 0
     with _no_collecting(), ThreadPoolExecutor(1) as writer:
-        for done, name in enumerate(layout.entities):
-            progress(done, len(layout.entities))
+        for done, name in enumerate(layout.plans):
+            progress(done, len(layout.plans))
             pending: deque[Future[int]] = deque()
             for chunk in _chunks(replay.entities(name)):
                 pending.append(writer.submit(_write, pool, layout, name, chunk, read_until))
@@ -103,7 +102,7 @@ def materialize(
             size += sum(each.result() for each in pending)
     with pool.transaction() as cursor:
         end_materialisation(cursor, number, cut(cursor, fraud_type).last_event_id)
-    progress(len(layout.entities), len(layout.entities))
+    progress(len(layout.plans), len(layout.plans))
     return MaterializeReport(history.size, len(history.label_seq), written, size)
 
 
@@ -195,15 +194,13 @@ def _caught_up(
     read_until: Cut,
 ) -> dict[str, StoredState]:
     """The chunk's states, with what the service added after the log was read."""
-    entity = layout.entities[name]
+    plan = layout.plans[name]
     moved = [e.key for e in chunk if e.key in loaded and loaded[e.key].last_seq > e.last_seq]
     added: dict[str, list[TailEvent | TailLabel]] = {}
     if moved:
-        additions = entity_additions(
-            cursor, layout.fraud_type, entity.plan.entity, moved, read_until
-        )
+        additions = entity_additions(cursor, layout.fraud_type, plan.entity, moved, read_until)
         for each in additions:
-            if entity.plan.uses_labels or isinstance(each, TailEvent):
+            if plan.uses_labels or isinstance(each, TailEvent):
                 added.setdefault(layout.keys(each.event)[name], []).append(each)
     stored = {each.key: StoredState(each.state, each.last_seq) for each in chunk}
     for key, later in added.items():
@@ -221,5 +218,4 @@ def _moved_on(
     columns = label_columns((each.seq, each.reported_us, each.event) for each in labels)
     about = [each.event for each in events]
     observed = layout.events(about, [each.seq for each in events], layout.table(about))
-    mine, theirs = np.zeros(len(events), np.int64), np.zeros(len(labels), np.int64)
-    return layout.entities[name].advance([state], observed, mine, columns, theirs).states[0]
+    return layout.moved_on(name, state, observed, columns)

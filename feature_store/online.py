@@ -6,21 +6,18 @@ unpack states, show them events and labels, and pack them again.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
-from feature_store.grouping import group_rows
 from feature_store.inputs import PLACE
 from feature_store.plan import COLUMN_ORDER, EntityPlan, Tier
 from feature_store.state_bytes import Bytes
-from feature_store.state_machine import EventColumns, LabelColumns, advance
-from feature_store.state_packing import Spec
+from feature_store.state_machine import EventColumns, LabelColumns, Shown, advance
+from feature_store.state_packing import Spec, packed_specs
 from fraud.domain.aggregates import (
     DISTINCT_MEMORY,
-    NONE,
     OUTCOME_FIGURES,
     OUTCOME_MEMORY,
     OUTCOME_PARTS,
@@ -75,122 +72,95 @@ def no_events(width: int) -> EventColumns:
 
 
 NO_LABELS = LabelColumns(*(np.empty(0, np.int64) for _ in range(4)))
-_NOBODY = np.empty(0, np.int64)
+NOBODY = np.empty(0, np.int64)
+"""Rows of none of them."""
 
-
-class Advanced(NamedTuple):
-    """States after some observations, and what each event saw.
-
-    Attributes:
-        states: one per entity, packed.
-        aggregates: shape (events, size of the layout); rows of events without entity stay as
-            they were given.
-    """
-
-    states: list[bytes]
-    aggregates: Ints
+_NO_TABLE = np.empty((0, 0), np.int64)
 
 
 class Layout:
-    """How the states of one kind of entity are read and moved on; made once per plan.
+    """How the states of a fraud type's entities are read and moved on; made once.
 
     Args:
-        plan: what must be remembered.
-        values: the names of `EventColumns.values`; by default what this plan alone needs.
-
-    Attributes:
-        size: number of aggregates, in the plan's order.
-        values: see above.
-        tag: first bytes of every state.
+        plans: what must be remembered of each kind of entity. A kind is known by its place.
+        rows: row of each aggregate in the table of what events see.
     """
 
-    def __init__(self, plan: EntityPlan, values: Sequence[str] | None = None) -> None:
-        self.plan = plan
-        self.size = len(plan.aggregates)
-        self.values = tuple(value_names([plan]) if values is None else values)
-        self.tag = _tag(plan)
-        self.spec = _spec(plan, self.values)
+    def __init__(self, plans: Sequence[EntityPlan], rows: Mapping[Aggregate | str, int]) -> None:
+        values = value_names(plans)
+        self._plans = plans
+        self._tags = [_tag(plan) for plan in plans]
+        self._specs = packed_specs([_spec(plan, values, rows) for plan in plans])
 
     def advance(
         self,
+        kinds: Sequence[int],
         states: Sequence[bytes | None],
-        events: EventColumns,
-        groups: Ints,
-        labels: LabelColumns = NO_LABELS,
-        label_groups: Ints = _NOBODY,
-        reads: bool = False,
-    ) -> Advanced:
+        shown: Shown,
+        table: Ints = _NO_TABLE,
+    ) -> list[bytes]:
         """Show entities their events and labels in observation order.
 
         Args:
-            states: one per entity, None where it was never seen.
-            events: rows in observation order.
-            groups: shape (events,), whose each event is: a place in `states`, -1 for nobody's.
-            labels: first fraud labels of events, rows in observation order.
-            label_groups: shape (labels,), whose each label is.
-            reads: whether to tell what each event saw; NONE where it is nobody's.
+            kinds: of each entity; equal ones stand together.
+            states: of each entity, None where it was never seen.
+            shown: what they are shown.
+            table: receives what each event sees: aggregates as rows, events as columns; what
+                is nobody's stays as it is. No columns if not wanted.
+
+        Returns:
+            The new states.
 
         Raises:
             StateUnavailable: a state was written for a plan that remembers something else.
         """
-        table = np.full((len(groups) if reads else 0, self.size), NONE, np.int64)
-        data, starts = self._joined(states)
-        order, event_starts = group_rows(groups, len(states))
-        label_order, label_starts = group_rows(label_groups, len(states))
-        shown = events, order, event_starts, labels, label_order, label_starts
-        return Advanced(self._parts(*advance(self.spec, data, starts, *shown, table)), table)
+        data, starts = self._joined(kinds, states)
+        packed, ends = advance(self._specs, np.array(kinds, np.int64), data, starts, shown, table)
+        return self._parts(kinds, packed, ends)
 
-    def replayed(
-        self,
-        events: EventColumns,
-        order: Ints,
-        starts: Ints,
-        labels: LabelColumns,
-        label_order: Ints,
-        label_starts: Ints,
-    ) -> list[bytes]:
-        """The states of new entities after events and labels that are grouped by entity.
+    def replayed(self, kind: int, shown: Shown) -> list[bytes]:
+        """The states of new entities of one kind after what they are shown."""
+        kinds = np.full(len(shown.starts) - 1, kind)
+        data, starts = np.zeros(0, np.uint8), np.zeros(len(shown.starts), np.int64)
+        packed, ends = advance(self._specs, kinds, data, starts, shown, _NO_TABLE)
+        return self._parts(kinds.tolist(), packed, ends)
 
-        The arguments are those of `state_machine.advance`.
-        """
-        data, ends = np.zeros(0, np.uint8), np.zeros(len(starts), np.int64)
-        table = np.empty((0, self.size), np.int64)
-        shown = events, order, starts, labels, label_order, label_starts
-        return self._parts(*advance(self.spec, data, ends, *shown, table))
-
-    def _parts(self, packed: Bytes, ends: Ints) -> list[bytes]:
+    def _parts(self, kinds: Sequence[int], packed: Bytes, ends: Ints) -> list[bytes]:
         """Packed states with their tags."""
         data, places = packed.tobytes(), ends.tolist()
-        return [self.tag + data[begin:end] for begin, end in pairwise(places)]
+        return [
+            self._tags[kind] + data[begin:end]
+            for kind, (begin, end) in zip(kinds, pairwise(places), strict=True)
+        ]
 
-    def _joined(self, states: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
+    def _joined(self, kinds: Sequence[int], states: Sequence[bytes | None]) -> tuple[Bytes, Ints]:
         """The states without their tags one after another, and where each begins."""
-        starts = np.zeros(len(states) + 1, np.int64)
-        parts = []
-        for place, state in enumerate(states):
+        parts, starts, end = [], [0], 0
+        for kind, state in zip(kinds, states, strict=True):
             if state is not None:
-                if not state.startswith(self.tag):
-                    raise self._foreign()
+                if not state.startswith(self._tags[kind]):
+                    raise _foreign(self._plans[kind])
                 parts.append(state[_TAG_SIZE:])
-                starts[place + 1] = len(state) - _TAG_SIZE
+                end += len(state) - _TAG_SIZE
+            starts.append(end)
         data = np.frombuffer(bytearray().join(parts), np.uint8)
-        return data, np.cumsum(starts)
-
-    def _foreign(self) -> StateUnavailable:
-        return StateUnavailable(
-            f"The state of a {self.plan.entity.name} was written for other features than those "
-            "of this code.",
-            remedy="Run the pipeline: it rebuilds the online states.",
-            retry_after_s=60,
-        )
+        return data, np.array(starts, np.int64)
 
 
-def _spec(plan: EntityPlan, values: Sequence[str]) -> Spec:
+def _foreign(plan: EntityPlan) -> StateUnavailable:
+    return StateUnavailable(
+        f"The state of a {plan.entity.name} was written for other features than those of this "
+        "code.",
+        remedy="Run the pipeline: it rebuilds the online states.",
+        retry_after_s=60,
+    )
+
+
+def _spec(plan: EntityPlan, values: Sequence[str], rows: Mapping[Aggregate | str, int]) -> Spec:
     name = plan.entity.name
-    out = {aggregate: place for place, aggregate in enumerate(plan.aggregates)}
 
     def place(aggregate: Aggregate) -> int:
-        return out.get(aggregate, -1)
+        return rows.get(aggregate, -1)
 
     def sums(tier: Tier, number: int) -> list[list[int]]:
         is_label = number >= len(plan.tiers)

@@ -10,7 +10,7 @@ from feature_store.columns import History
 from feature_store.grouping import group_numbers, group_rows, parts
 from feature_store.inputs import LOG, PLACE, VALUE_ID
 from feature_store.online import NO_LABELS
-from feature_store.state_machine import EventColumns, LabelColumns
+from feature_store.state_machine import EventColumns, LabelColumns, Shown
 from fraud.domain.event import text_ids
 from fraud.domain.features import Ints
 from fraud.domain.fraud_type import Entity
@@ -53,18 +53,18 @@ class Replay:
 
     def entities(self, name: str) -> Iterator[Replayed]:
         """The states of every entity of this name, one after another."""
-        layout, history = self._layout.entities[name], self._history
-        order, starts = history.grouped(layout.plan.entity)
+        plan, history = self._layout.plans[name], self._history
+        order, starts = history.grouped(plan.entity)
         last_seq = history.seq[order[starts[1:] - 1]]
         labels, label_group = NO_LABELS, np.empty(0, np.int64)
-        if layout.plan.uses_labels:
+        if plan.uses_labels:
             labels = self._labels
             label_group = group_numbers(order, starts, history.size)[history.label_row]
             known = label_group >= 0
             np.maximum.at(last_seq, label_group[known], history.label_seq[known])
         label_order, label_starts = group_rows(label_group, len(starts) - 1)
         for begin, end in parts(starts, CHUNK_EVENTS):
-            states = layout.replayed(
+            shown = Shown(
                 self._events,
                 order[starts[begin] : starts[end]].astype(np.int64),
                 starts[begin : end + 1] - starts[begin],
@@ -72,8 +72,8 @@ class Replay:
                 label_order[label_starts[begin] : label_starts[end]],
                 label_starts[begin : end + 1] - label_starts[begin],
             )
-            for place, state in enumerate(states, start=begin):
-                key = self._key(layout.plan.entity, int(order[starts[place]]))
+            for place, state in enumerate(self._layout.replayed(name, shown), start=begin):
+                key = self._key(plan.entity, int(order[starts[place]]))
                 yield Replayed(key, state, int(last_seq[place]))
 
     def _key(self, entity: Entity, row: int) -> str:

@@ -21,11 +21,13 @@ from feature_store.state_packing import (
     WHERE_TIME,
     Room,
     Spec,
+    Specs,
     clear,
     longest_tier,
     most_bytes,
     new_room,
     pack,
+    spec_at,
     unpack,
 )
 from fraud.domain.aggregates import NONE, OUTCOME_MEMORY
@@ -271,78 +273,117 @@ def _add_label(spec: Spec, room: Room, labels: LabelColumns, row: int) -> None:
 
 
 @_inline
-def _most_tiles(spec: Spec, data: Bytes, starts: Ints, label_starts: Ints) -> int:
-    """Tiles that any tier of any of the states may come to hold."""
+def _most_tiles(
+    spec: Spec, data: Bytes, starts: Ints, label_starts: Ints, begin: int, end: int
+) -> int:
+    """Tiles that any tier of any of the states from `begin` to `end` may come to hold."""
     most = 0
     for tier in range(len(spec.tier_hop)):
         bound = spec.tier_reach[tier] // spec.tier_hop[tier] + LATENESS_HOPS + 3
         most = max(most, bound + _SPARE_TILES)
-    for group in range(len(starts) - 1):
+    for entity in range(begin, end):
         longest = 0
-        if starts[group + 1] > starts[group]:
-            longest = longest_tier(data, starts[group])
+        if starts[entity + 1] > starts[entity]:
+            longest = longest_tier(data, starts[entity])
         # labels may be reported long after an entity's last event, out of any bound
-        most = max(most, longest + label_starts[group + 1] - label_starts[group])
+        most = max(most, longest + label_starts[entity + 1] - label_starts[entity])
     return most
+
+
+class Shown(NamedTuple):
+    """What some entities are shown.
+
+    Attributes:
+        events: of any of the entities.
+        order: rows of `events` by entity, then by observation.
+        starts: shape (entities + 1,), where each entity's rows begin in `order`.
+        labels: about any of their events.
+        label_order: rows of `labels` by entity, then by observation.
+        label_starts: shape (entities + 1,), where each entity's rows begin in `label_order`.
+    """
+
+    events: EventColumns
+    order: Ints
+    starts: Ints
+    labels: LabelColumns
+    label_order: Ints
+    label_starts: Ints
+
+
+@_inline
+def _show(spec: Spec, room: Room, shown: Shown, entity: int, table: Ints) -> None:
+    """Show an entity its events and labels in observation order."""
+    events, labels = shown.events, shown.labels
+    label, last_label = shown.label_starts[entity], shown.label_starts[entity + 1]
+    for place in range(shown.starts[entity], shown.starts[entity + 1]):
+        row = shown.order[place]
+        while label < last_label and labels.seq[shown.label_order[label]] < events.seq[row]:
+            _add_label(spec, room, labels, shown.label_order[label])
+            label += 1
+        if table.shape[1] > 0:
+            _read(spec, room, events.time_us[row], table[:, row])
+        _add_event(spec, room, events, row)
+    while label < last_label:
+        _add_label(spec, room, labels, shown.label_order[label])
+        label += 1
+
+
+@_inline
+def _advance_alike(
+    spec: Spec,
+    data: Bytes,
+    starts: Ints,
+    shown: Shown,
+    table: Ints,
+    begin: int,
+    end: int,
+    out: Bytes,
+    ends: Ints,
+) -> Bytes:
+    """`advance` of the entities `begin` to `end`, which have one spec; returns `out`."""
+    room = new_room(spec, _most_tiles(spec, data, starts, shown.label_starts, begin, end))
+    for entity in range(begin, end):
+        clear(room)
+        if starts[entity + 1] > starts[entity]:
+            unpack(spec, data, starts[entity], room)
+        _show(spec, room, shown, entity, table)
+        for tier in range(len(spec.tier_hop)):
+            _drop_out_of_reach(spec, room, tier)
+        needed = ends[entity] + most_bytes(spec, room)
+        if needed > len(out):
+            larger = np.empty(2 * needed, np.uint8)
+            larger[: ends[entity]] = out[: ends[entity]]
+            out = larger
+        ends[entity + 1] = pack(spec, room, out, ends[entity])
+    return out
 
 
 @_compile
 def advance(
-    spec: Spec,
-    data: Bytes,
-    starts: Ints,
-    events: EventColumns,
-    order: Ints,
-    event_starts: Ints,
-    labels: LabelColumns,
-    label_order: Ints,
-    label_starts: Ints,
-    table: Ints,
+    specs: Specs, kinds: Ints, data: Bytes, starts: Ints, shown: Shown, table: Ints
 ) -> tuple[Bytes, Ints]:
     """Show entities their events and labels in observation order.
 
     Args:
-        spec: of the entities' plan.
+        specs: of the kinds of entities.
+        kinds: shape (entities,), the place of each entity's spec; equal ones stand together.
         data: their packed states one after another; no bytes for a new entity.
         starts: shape (entities + 1,), where each state begins.
-        events: of any of the entities.
-        order: rows of `events` by entity, then by observation.
-        event_starts: shape (entities + 1,), where each entity's rows begin in `order`.
-        labels: about any of their events.
-        label_order: rows of `labels` by entity, then by observation.
-        label_starts: shape (entities + 1,), where each entity's rows begin in `label_order`.
-        table: shape (events, aggregates), receives what each event sees; no rows if not wanted.
+        shown: what they are shown.
+        table: shape (aggregates, events), receives what each event sees; no columns if not
+            wanted.
 
     Returns:
         The new packed states and where each begins.
     """
-    room = new_room(spec, _most_tiles(spec, data, starts, label_starts))
     out = np.empty(2 * len(data) + 4096, np.uint8)
     ends = np.zeros(len(starts), np.int64)
-    for group in range(len(starts) - 1):
-        clear(room)
-        if starts[group + 1] > starts[group]:
-            unpack(spec, data, starts[group], room)
-        label = label_starts[group]
-        for place in range(event_starts[group], event_starts[group + 1]):
-            row = order[place]
-            while (
-                label < label_starts[group + 1] and labels.seq[label_order[label]] < events.seq[row]
-            ):
-                _add_label(spec, room, labels, label_order[label])
-                label += 1
-            if len(table) > 0:
-                _read(spec, room, events.time_us[row], table[row])
-            _add_event(spec, room, events, row)
-        while label < label_starts[group + 1]:
-            _add_label(spec, room, labels, label_order[label])
-            label += 1
-        for tier in range(len(spec.tier_hop)):
-            _drop_out_of_reach(spec, room, tier)
-        needed = ends[group] + most_bytes(spec, room)
-        if needed > len(out):
-            larger = np.empty(2 * needed, np.uint8)
-            larger[: ends[group]] = out[: ends[group]]
-            out = larger
-        ends[group + 1] = pack(spec, room, out, ends[group])
+    begin = 0
+    while begin < len(kinds):
+        end = begin + 1
+        while end < len(kinds) and kinds[end] == kinds[begin]:
+            end += 1
+        spec = spec_at(specs, kinds[begin])
+        out = _advance_alike(spec, data, starts, shown, table, begin, end, out, ends)
+        begin = end
     return out[: ends[-1]], ends

@@ -4,6 +4,7 @@ Times are written as distances from the latest one, tiles as steps from its tile
 outcome's time together with the bit that says whether it was fraud: small numbers, few bytes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numba
@@ -76,6 +77,60 @@ class Spec(NamedTuple):
     has_logs: int
     parts_wanted: int
     parts_out: Ints
+
+
+_FIELDS = len(Spec._fields)
+
+
+class Specs(NamedTuple):
+    """Plans as two arrays, which are handed over to compiled code in no time.
+
+    Attributes:
+        numbers: those of all specs, one after another.
+        starts: where each field of each spec begins, and where the last one ends.
+    """
+
+    numbers: Ints
+    starts: Ints
+
+
+def packed_specs(specs: Sequence[Spec]) -> Specs:
+    """Specs one after another."""
+    parts = [np.ravel(part) for spec in specs for part in spec]
+    sizes = [0, *(len(part) for part in parts)]
+    return Specs(np.concatenate(parts), np.cumsum(sizes))
+
+
+@_inline
+def spec_at(specs: Specs, place: int) -> Spec:
+    """The spec at a place."""
+    n, at = specs.numbers, specs.starts[place * _FIELDS :]
+    return Spec(
+        tier_hop=n[at[0] : at[1]],
+        tier_reach=n[at[1] : at[2]],
+        tier_columns=n[at[2] : at[3]].reshape(-1, 4),
+        label_tiers=n[at[3]],
+        window_tier=n[at[4] : at[5]],
+        window_reach=n[at[5] : at[6]],
+        window_delay=n[at[6] : at[7]],
+        window_out=n[at[7] : at[8]].reshape(-1, 4),
+        distinct_value=n[at[8] : at[9]],
+        seen_field=n[at[9] : at[10]],
+        seen_hop=n[at[10] : at[11]],
+        seen_reach=n[at[11] : at[12]],
+        seen_delay=n[at[12] : at[13]],
+        seen_out=n[at[13] : at[14]],
+        last_value=n[at[14] : at[15]],
+        last_out=n[at[15] : at[16]],
+        place_value=n[at[16]],
+        scalar_out=n[at[17] : at[18]],
+        maturity=n[at[18]],
+        ks=n[at[19] : at[20]],
+        matured_out=n[at[20] : at[21]].reshape(-1, 2),
+        has_logs=n[at[21]],
+        parts_wanted=n[at[22]],
+        parts_out=n[at[23] : at[24]].reshape(-1, 4),
+    )
 
 
 class Room(NamedTuple):

@@ -185,7 +185,7 @@ class _Delivery:
         return {
             key: name
             for name, key in self._layout.keys(about.event).items()
-            if self._layout.entities[name].plan.uses_labels
+            if self._layout.plans[name].uses_labels
         }
 
     def _wait_for_unknown(self, news: Iterable[int], known: Mapping[str, TailEvent]) -> None:

@@ -1,8 +1,11 @@
 """Each compiled step gives the very bits of the feature's own `finish`."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 
+from feature_store.batch import TypeLayout
 from feature_store.finishing import finish_rows
 from feature_store.inputs import (
     AMOUNT,
@@ -52,6 +55,8 @@ from fraud.domain.outcomes import (
 )
 from fraud.domain.places import DistanceSinceLast, SpeedSinceLast, place_ids
 from fraud.domain.windows import HOUR_US, Window
+from tests.feature_store.specimen import SPECIMEN
+from tests.feature_store.worlds import a_log, by_online
 from tests.fraud.domain.globes import a_globe
 
 DAY, MONTH = Window("1d"), Window("30d")
@@ -170,6 +175,22 @@ def test_a_compiled_step_over_the_event_itself_equals_finish(feature: Feature) -
     wanted = np.clip(feature.finish(inputs), -LARGEST, LARGEST).astype(np.float32)
     assert found[:, 0].tobytes() == wanted.tobytes()
     assert len(np.unique(wanted)) > 1
+
+
+def without_step(feature: Feature) -> Feature:
+    """The same feature as one of somebody's own, which the compiled loop does not know."""
+    known = type(feature)
+    own = type(f"Own{known.__name__}", (known,), {})
+    changed: Feature = own(**{each.name: getattr(feature, each.name) for each in fields(feature)})
+    return changed
+
+
+def test_online_a_feature_without_a_step_has_the_value_of_one_with_it() -> None:
+    own = replace(SPECIMEN, features=tuple(map(without_step, SPECIMEN.features)))
+    assert len(TypeLayout(own).others) == len(SPECIMEN.features)
+    assert TypeLayout(SPECIMEN).others == []
+    log = a_log(11, 150, SPECIMEN)
+    assert by_online(log, 4, own).tobytes() == by_online(log, 4).tobytes()
 
 
 def test_a_feature_without_a_step_is_left_to_its_own_finish() -> None:

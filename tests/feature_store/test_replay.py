@@ -20,7 +20,7 @@ def test_bytes_are_those_of_a_replay_event_by_event(seed: int, size: int) -> Non
     )
     found = {
         each.key: each.state
-        for name in type_layout("credit_card").entities
+        for name in type_layout("credit_card").plans
         for each in replay.entities(name)
     }
     assert found == states_by_online(log)

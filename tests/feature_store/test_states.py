@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from feature_store.online import Layout
-from feature_store.plan import entity_plans
+from feature_store.online import NO_LABELS, Layout
+from feature_store.plan import EntityPlan, entity_plans
 from feature_store.state_bytes import get, get_hash, put, put_hash
-from feature_store.state_machine import EventColumns, LabelColumns
+from feature_store.state_machine import EventColumns, LabelColumns, Shown
 from fraud.domain.aggregates import NONE, DistinctSum, LastValue, MaturedSum
 from fraud.domain.errors import StateUnavailable
 from fraud.domain.fraud_type import FraudType
@@ -27,10 +27,18 @@ from fraud.types.credit_card import CREDIT_CARD
 HOUR = 3_600_000_000
 
 
-def a_layout(*features: object) -> Layout:
+class UserLayout(Layout):
+    """The layout of a user's states, and the plan they follow."""
+
+    def __init__(self, plan: EntityPlan) -> None:
+        super().__init__([plan], {each: row for row, each in enumerate(plan.aggregates)})
+        self.plan = plan
+
+
+def a_layout(*features: object) -> UserLayout:
     kind: FraudType = dataclasses.replace(CREDIT_CARD, features=features, rules=())  # type: ignore
     (user,) = (plan for plan in entity_plans(kind) if plan.entity.name == "user")
-    return Layout(user)
+    return UserLayout(user)
 
 
 def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -> EventColumns:
@@ -45,11 +53,19 @@ def events(times: list[int], *, amount: int = 1, values: tuple[int, ...] = ()) -
     )
 
 
-def shown(layout: Layout, state: bytes | None, observed: EventColumns) -> tuple[bytes, np.ndarray]:
+def all_of(columns: EventColumns | LabelColumns) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that are all of one entity's, in order, and where they begin and end."""
+    return np.arange(len(columns.seq)), np.array([0, len(columns.seq)])
+
+
+def shown(
+    layout: UserLayout, state: bytes | None, observed: EventColumns
+) -> tuple[bytes, np.ndarray]:
     """The state after some events of one entity, and what each of them saw."""
-    groups = np.zeros(len(observed.seq), np.int64)
-    after = layout.advance([state], observed, groups, reads=True)
-    return after.states[0], after.aggregates
+    seen = np.full((len(layout.plan.aggregates), len(observed.seq)), NONE, np.int64)
+    about = Shown(observed, *all_of(observed), NO_LABELS, *all_of(NO_LABELS))
+    (after,) = layout.advance([0], [state], about, seen)
+    return after, seen.T
 
 
 @pytest.mark.parametrize(
@@ -60,7 +76,7 @@ def shown(layout: Layout, state: bytes | None, observed: EventColumns) -> tuple[
         a_layout(),
     ],
 )
-def test_a_state_of_other_features_is_refused_not_misread(other: Layout) -> None:
+def test_a_state_of_other_features_is_refused_not_misread(other: UserLayout) -> None:
     written, _ = shown(a_layout(Count(entity="user", window=Window("2h"))), None, events([0]))
     with pytest.raises(StateUnavailable, match="other features"):
         shown(other, written, events([1]))
@@ -72,7 +88,7 @@ def test_a_state_that_remembers_the_same_stays_readable() -> None:
     written, _ = shown(a_layout(two), None, events([0]))
     layout = a_layout(one, two)
     _, seen = shown(layout, written, events([HOUR // 2]))
-    assert seen.tolist() == [[1] * layout.size]
+    assert seen.tolist() == [[1] * len(layout.plan.aggregates)]
 
 
 def test_a_position_costs_a_state_a_few_bytes() -> None:
@@ -128,12 +144,8 @@ def test_labels_reported_long_after_the_last_event_outgrow_no_room() -> None:
     days = np.arange(1, 500) * 24 * HOUR
     for part in (days[:300], days[300:]):
         labels = LabelColumns(part, part, np.zeros_like(part), np.zeros_like(part))
-        (state,) = layout.advance(
-            [state],
-            events([]),
-            np.empty(0, np.int64),
-            labels,
-            np.zeros(len(part), np.int64),
-        ).states
+        nothing = events([])
+        about = Shown(nothing, *all_of(nothing), labels, *all_of(labels))
+        (state,) = layout.advance([0], [state], about)
     _, seen = shown(layout, state, events([int(days[-1])]))
     assert seen[0, layout.plan.aggregates.index(layout.plan.aggregates[0])] == 1

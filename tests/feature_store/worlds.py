@@ -161,9 +161,9 @@ def by_offline(log: Log) -> np.ndarray:
     return feature_matrix(kind_of(log), *frames(log)).astype(np.float64)
 
 
-def by_online(log: Log, batch_size: int = 1) -> np.ndarray:
+def by_online(log: Log, batch_size: int = 1, kind: FraudType | None = None) -> np.ndarray:
     """Features by online states, encoded and decoded again between batches."""
-    return _run_online(log, batch_size)[0]
+    return _run_online(log, batch_size, kind)[0]
 
 
 def states_by_online(log: Log) -> dict[str, bytes]:
@@ -171,8 +171,10 @@ def states_by_online(log: Log) -> dict[str, bytes]:
     return _run_online(log, 1)[1]
 
 
-def _run_online(log: Log, batch_size: int) -> tuple[np.ndarray, dict[str, bytes]]:
-    layout = TypeLayout(kind_of(log))
+def _run_online(
+    log: Log, batch_size: int, kind: FraudType | None = None
+) -> tuple[np.ndarray, dict[str, bytes]]:
+    layout = TypeLayout(kind or kind_of(log))
     encoded: dict[str, bytes] = {}
     by_id = {e.transaction_id: e for e in log.events}
     labels = acting(log)
@@ -210,7 +212,7 @@ def _event(layout: TypeLayout, seen: Seen) -> Event:
 def _apply_label(layout, encoded, label, by_id) -> None:
     about = by_id[label.transaction_id]
     for name, key in layout.keys(_event(layout, about)).items():
-        if not layout.entities[name].plan.uses_labels:
+        if not layout.plans[name].uses_labels:
             continue
         told = label_columns([(label.seq, label.reported, _event(layout, about))])
         (encoded[key],) = layout.after_labels(name, [encoded[key]], told, np.zeros(1, np.int64))
