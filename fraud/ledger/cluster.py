@@ -42,7 +42,6 @@ checkpoint_completion_target = 0.9
 recovery_init_sync_method = syncfs
 jit = off
 random_page_cost = 1.1
-autovacuum_naptime = 15s
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] '
