@@ -8,8 +8,9 @@ are read as doubles, since every number an expression can name is one.
 """
 
 import difflib
+import operator
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,6 +33,14 @@ DEPTH_OF_JOINING = 8
 """Levels by which `bentos.scoring.ruleset` nests the expressions it joins, at most."""
 
 METHODS = frozenset({"contains", "startsWith", "endsWith"})
+
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
 
 Kind = Literal["number", "text", "flag"]
 Value = float | str | bool
@@ -129,6 +138,29 @@ class Language:
         if close:
             return f"Did you mean {' or '.join(map(repr, close))}?"
         return f"Use a feature, a field of the event, '{PROBABILITY}' or '{LISTS}<name>'."
+
+
+def required_comparisons(expression: Expression) -> tuple[tuple[str, str, float], ...]:
+    """Comparisons with a number, all of which hold wherever the expression does.
+
+    They are terms that `&&` joins at the top; of most rules, one of them fails for most events.
+    """
+    terms: list[list[str]] = [[]]
+    depth = 0
+    for token in _TOKEN.finditer(expression.compiled):
+        text = token[0]
+        depth += (text in ("(", "[")) - (text in (")", "]"))
+        if not depth and text in ("||", "?"):
+            return ()
+        if not depth and text == "&&":
+            terms.append([])
+        elif not token["space"]:
+            terms[-1].append(text)
+    return tuple(
+        (term[0], term[1], float(term[2]))
+        for term in terms
+        if len(term) == 3 and term[1] in COMPARISONS and term[2][0].isdigit()
+    )
 
 
 def _joined(compiled: str) -> str:

@@ -18,6 +18,9 @@ INPUT, OUTPUT = "features", "probabilities"
 EDGE = 1e-9
 """Answered probabilities lie in [EDGE, 1 - EDGE]: never quite 0 or 1."""
 
+TOO_LARGE = 2.0**128 - 2.0**103
+"""The least number that float32 rounds to infinity."""
+
 
 def open_session(onnx_bytes: bytes) -> ort.InferenceSession:
     """An ONNX Runtime session on one thread.
@@ -119,16 +122,15 @@ class ScoringModel:
             )
         if len(features) == 0:
             return np.empty(0)
-        with np.errstate(over="ignore"):
-            narrow = features.astype(np.float32)
-        if not np.isfinite(narrow).all():
+        is_finite = np.abs(features) < TOO_LARGE
+        if not is_finite.all():
             names = np.array(self.manifest.feature_names)
-            bad = ", ".join(names[~np.isfinite(narrow).all(axis=0)])
+            bad = ", ".join(names[~is_finite.all(axis=0)])
             raise ContractError(
                 f"Model {self.version} was given values that are not finite numbers: {bad}.",
                 remedy="Every feature has a default for what is missing; find what broke it.",
             )
-        raw: NDArray[Any] = self._session.run([OUTPUT], {INPUT: narrow})[0]
+        raw: NDArray[Any] = self._session.run([OUTPUT], {INPUT: features.astype(np.float32)})[0]
         return raw[:, 1].astype(np.float64)
 
     def _check_graph(self) -> None:
@@ -153,7 +155,7 @@ def to_probabilities(margins: Floats) -> Floats:
     """Probabilities of log-odds, kept inside [EDGE, 1 - EDGE]; shape (n,) -> (n,)."""
     shrink = np.exp(-np.abs(margins))
     probability = np.where(margins >= 0.0, 1.0, shrink) / (1.0 + shrink)
-    return np.clip(probability, EDGE, 1.0 - EDGE)
+    return np.minimum(np.maximum(probability, EDGE), 1.0 - EDGE)
 
 
 def _moves(order: Sequence[int]) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """A ruleset ready to decide: every rule compiled, all of them asked in one evaluation.
 
 What an evaluation costs is mostly handing over its variables and fetching its answer. So the
-rules are joined into one program, whose answer is an integer with one bit per rule.
+rules are joined into one program, whose answer is an integer with one bit per rule; and it is
+not asked about an event for which one comparison per rule already says that none holds.
 """
 
 import logging
@@ -10,7 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bentos.scoring.expressions import AMOUNT, LISTS, PROBABILITY, Expression, Kind, Language, Value
+from bentos.scoring.expressions import (
+    AMOUNT,
+    COMPARISONS,
+    LISTS,
+    PROBABILITY,
+    Expression,
+    Kind,
+    Language,
+    Value,
+    required_comparisons,
+)
 from fraud.domain.errors import InvalidField
 from fraud.domain.event import Event
 from fraud.domain.features import shortest_decimal
@@ -28,6 +39,7 @@ log = logging.getLogger("fraud.scoring")
 
 Row = Sequence[float]
 Read = Callable[[Event, Row, float, int], Value]
+_Comparison = tuple[Read, Callable[[Any, float], bool], float]
 
 
 class Rulesets(Protocol):
@@ -39,11 +51,29 @@ class Rulesets(Protocol):
 
 @dataclass(frozen=True)
 class _Program:
-    """Rules joined into one, each with the first number it looks at, and what they read."""
+    """Rules joined into one.
+
+    Attributes:
+        rules: each with the first number it looks at.
+        variables: what they read.
+        program: what evaluates them.
+        required: for every rule, comparisons of which none fails where it holds.
+    """
 
     rules: tuple[tuple[RuleVersion, str], ...]
     variables: tuple[tuple[str, Read], ...]
     program: Any
+    required: tuple[tuple[_Comparison, ...], ...]
+
+    def may_hold(self, event: Event, row: Row, probability: float, on: int) -> bool:
+        """Whether a rule holds, as far as a cheap look tells."""
+        for comparisons in self.required:
+            for read, compare, number in comparisons:
+                if not compare(read(event, row, probability, on), number):
+                    break
+            else:
+                return True
+        return False
 
 
 class CompiledRules:
@@ -85,6 +115,14 @@ class CompiledRules:
             rules=tuple((rule, self._first_number(each)) for rule, each in checked),
             variables=tuple((name, self._reader(name)) for name in names),
             program=self.language.program(_sum(bits)),
+            required=tuple(
+                tuple(
+                    (self._reader(name), COMPARISONS[sign], number)
+                    for name, sign, number in required_comparisons(each)
+                    if self.language.kinds.get(name) == "number"
+                )
+                for _, each in checked
+            ),
         )
 
     def _first_number(self, expression: Expression) -> str:
@@ -158,6 +196,8 @@ class CompiledRuleset:
     def _hits(self, event: Event, row: Row, probability: float, on: int) -> list[RuleHit]:
         hits: list[RuleHit] = []
         for each in self.rules.programs:
+            if not each.may_hold(event, row, probability, on):
+                continue
             data = {name: read(event, row, probability, on) for name, read in each.variables}
             bits: int = each.program.eval(data=data).value()
             for bit in range(bits.bit_length()):

@@ -7,7 +7,7 @@ types' send and receive functions, stable since PostgreSQL 7.4.
 
 import struct
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 _OID = {"int": 23, "bigint": 20, "text": 25, "varchar": 1043}
@@ -82,13 +82,17 @@ def _texts_encoder(element: str) -> Encode:
     oid, sized = _OID[element], _LENGTH.pack
 
     def encode(values: Sequence[str]) -> bytes:
-        texts = [each.encode() for each in values]
-        parts = [part for text in texts for part in (sized(len(text)), text)]
-        return b"".join([_head(oid, len(texts)), *parts])
+        data = bytearray(_head(oid, len(values)))
+        for each in values:
+            text = each.encode()
+            data += sized(len(text))
+            data += text
+        return bytes(data)
 
     return encode
 
 
+@lru_cache(1024)
 def _head(oid: int, count: int) -> bytes:
     if not count:
         return _ARRAY.pack(0, 0, oid, 0, 0)[: 3 * _LENGTH.size]

@@ -47,7 +47,7 @@ _CODE = re.compile(
     rf"(?i)(?<![a-z])({_CODE_NAME}[\"']?(?:\s+is)?[\s:=]{{1,3}}[\"']?)\d{{3,4}}(?!\d)"
 )
 _CODE_FIELD = re.compile(rf"(?i){_CODE_NAME}|security[\s_-]?code")
-_CODE_HINTS = ("cvv", "cvc", "cav2", "csc", "card")
+_CODE_HINT = re.compile("cvv|cvc|cav2|csc|card")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 SHORTEST = 13
@@ -73,8 +73,7 @@ def masked(text: str) -> str:
             parts += text[done:begin], digits[:6], "*" * (len(digits) - 10), digits[-4:]
             done = end
         text = "".join(parts) + text[done:]
-    lowered = text.lower()
-    if any(name in lowered for name in _CODE_HINTS):
+    if _CODE_HINT.search(text.lower()):
         text = _CODE.sub(r"\1***", text)
     return text
 

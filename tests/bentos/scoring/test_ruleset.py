@@ -1,10 +1,13 @@
 """Who wins: deny lists, allow lists, rules, thresholds; and how a hit is explained."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bentos.scoring.judge import Judge
 from bentos.scoring.model import ScoringModel
@@ -158,3 +161,59 @@ def test_contributions_of_a_decision_sum_to_its_margin(model: ScoringModel) -> N
     row = np.random.default_rng(1).random(WIDTH) * 3
     base, shares = model.contributions(row)
     assert base + shares.sum() == pytest.approx(model.margins(row[None])[0], abs=1e-6)
+
+
+TERMS = (
+    "amount >= 500",
+    "(amount < 2 || amount > 900)",
+    "3 < amount",
+    "1 == 1",
+    "!(user_count_1h >= 2)",
+    "user_count_1h == 2",
+    "distance_from_home_km > 5.5",
+    "distance_from_home_km <= 5.5e0",
+    'merchant_category == "a && amount > 1e9 && b"',
+    "probability > -1",
+    "user_count_1h in [1, 2, 3]",
+    "amount / user_count_1h > 100",
+    "lists.watched",
+)
+EXPRESSIONS = st.recursive(
+    st.sampled_from(TERMS),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map(" && ".join),
+        st.lists(inner, min_size=2, max_size=3).map(lambda each: f"({' || '.join(each)})"),
+        st.lists(inner, min_size=2, max_size=3).map(" || ".join),
+        st.tuples(inner, inner, inner).map(lambda each: f"{each[0]} ? {each[1]} : {each[2]}"),
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    st.lists(EXPRESSIONS.filter(lambda text: len(text) <= 400), min_size=1, max_size=3),
+    st.sampled_from([1_00, 500_00, 950_00]),
+    st.sampled_from([0.0, 2.0, 5.0]),
+    st.sampled_from([5.5, -1.0]),
+    st.sampled_from([0.5, math.nan]),
+)
+def test_rules_that_are_not_evaluated_would_not_hold(
+    expressions: list[str], amount: int, count: float, distance: float, probability: float
+) -> None:
+    row = [0.0] * WIDTH
+    row[CREDIT_CARD.feature_names.index("user_count_1h")] = count
+    row[CREDIT_CARD.feature_names.index("distance_from_home_km")] = distance
+    event = a_request(amount_minor=amount).event
+    watched = ValueList("watched", "reference", "user_id", {str(event.fields["user_id"]): None})
+
+    def hits(form: str) -> list[tuple[str, float]]:
+        rules = tuple(
+            RuleVersion(f"R{n}", 1, "", RiskLevel.HIGH, form.format(each), "active")
+            for n, each in enumerate(expressions)
+        )
+        ruleset = Ruleset("credit_card", rules, (watched,))
+        found = CompiledRuleset(CREDIT_CARD, ruleset).find(event, row, probability, NOW_US)
+        return [(hit.rule.code, hit.value) for hit in found.fired]
+
+    always_evaluated = "({}) || false"
+    assert hits("{}") == hits(always_evaluated)
