@@ -165,6 +165,8 @@ def test_contributions_of_a_decision_sum_to_its_margin(model: ScoringModel) -> N
 
 TERMS = (
     "amount >= 500",
+    "amount >= 500 && user_count_1h == 2",
+    "amount < 500 && user_count_1h == 2",
     "(amount < 2 || amount > 900)",
     "3 < amount",
     "1 == 1",
