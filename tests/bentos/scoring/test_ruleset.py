@@ -1,6 +1,7 @@
 """Who wins: deny lists, allow lists, rules, thresholds; and how a hit is explained."""
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
 
@@ -171,6 +172,7 @@ TERMS = (
     "3 < amount",
     "1 == 1",
     "!(user_count_1h >= 2)",
+    "!(amount >= 500 && user_count_1h == 2 && amount < 900)",
     "user_count_1h == 2",
     "distance_from_home_km > 5.5",
     "distance_from_home_km <= 5.5e0",
@@ -192,30 +194,42 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@given(
-    st.lists(EXPRESSIONS.filter(lambda text: len(text) <= 400), min_size=1, max_size=3),
-    st.sampled_from([1_00, 500_00, 950_00]),
-    st.sampled_from([0.0, 2.0, 5.0]),
-    st.sampled_from([5.5, -1.0]),
-    st.sampled_from([0.5, math.nan]),
-)
-def test_rules_that_are_not_evaluated_would_not_hold(
-    expressions: list[str], amount: int, count: float, distance: float, probability: float
-) -> None:
-    row = [0.0] * WIDTH
-    row[CREDIT_CARD.feature_names.index("user_count_1h")] = count
-    row[CREDIT_CARD.feature_names.index("distance_from_home_km")] = distance
-    event = a_request(amount_minor=amount).event
-    watched = ValueList("watched", "reference", "user_id", {str(event.fields["user_id"]): None})
+AMOUNTS_MINOR, COUNTS, DISTANCES = (1_00, 500_00, 950_00), (0.0, 2.0, 5.0), (5.5, -1.0)
 
-    def hits(form: str) -> list[tuple[str, float]]:
-        rules = tuple(
-            RuleVersion(f"R{n}", 1, "", RiskLevel.HIGH, form.format(each), "active")
-            for n, each in enumerate(expressions)
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_that_is_not_evaluated_would_not_hold(term: str) -> None:
+    assert_no_hit_is_missed([term])
+
+
+@given(st.lists(EXPRESSIONS.filter(lambda text: len(text) <= 400), min_size=1, max_size=3))
+def test_rules_that_are_not_evaluated_would_not_hold(expressions: list[str]) -> None:
+    assert_no_hit_is_missed(expressions)
+
+
+def assert_no_hit_is_missed(expressions: list[str]) -> None:
+    watched = ValueList("watched", "reference", "user_id", {"U1": None})
+    sifted, evaluated = (
+        CompiledRuleset(
+            CREDIT_CARD,
+            Ruleset(
+                "credit_card",
+                tuple(
+                    RuleVersion(f"R{n}", 1, "", RiskLevel.HIGH, form.format(each), "active")
+                    for n, each in enumerate(expressions)
+                ),
+                (watched,),
+            ),
         )
-        ruleset = Ruleset("credit_card", rules, (watched,))
-        found = CompiledRuleset(CREDIT_CARD, ruleset).find(event, row, probability, NOW_US)
-        return [(hit.rule.code, hit.value) for hit in found.fired]
-
-    always_evaluated = "({}) || false"
-    assert hits("{}") == hits(always_evaluated)
+        for form in ("{}", "({}) || false")  # nothing must hold for the second to hold
+    )
+    row = [0.0] * WIDTH
+    for amount, count, distance in itertools.product(AMOUNTS_MINOR, COUNTS, DISTANCES):
+        event = a_request(amount_minor=amount, user_id="U1").event
+        row[CREDIT_CARD.feature_names.index("user_count_1h")] = count
+        row[CREDIT_CARD.feature_names.index("distance_from_home_km")] = distance
+        for probability in (0.5, math.nan):
+            found = sifted.find(event, row, probability, NOW_US)
+            assert [hit.rule.code for hit in found.fired] == [
+                hit.rule.code for hit in evaluated.find(event, row, probability, NOW_US).fired
+            ]
