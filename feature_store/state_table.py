@@ -24,7 +24,7 @@ _CLAIM = Statement(
     "claim_states",
     ("text[]",),
     _LOAD_TEXT.format(more=f", {MAKE_KNOWN}"),
-    row=(*_ROW, "void"),
+    row=_ROW,
 )
 """The aggregates are complete, and so all rows locked, before the rest of their row is made."""
 

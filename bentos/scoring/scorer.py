@@ -232,7 +232,7 @@ class _Batch:
         for place in fresh:
             mine = keys[place].values()
             ahead = labelled.get(self._requests[place].event.transaction_id, 0)
-            seen = max([ahead, *(last.get(key, 0) for key in mine)])
+            seen = max([ahead, *[last.get(key, 0) for key in mine]])
             seq = (seen + self._leap_us if seen > seq else seq) + 1
             seqs[place] = seq
             last.update(dict.fromkeys(mine, seq))
@@ -290,7 +290,8 @@ class _Batch:
             if judge.pass_through is not None:
                 rule = judge.pass_through
                 verdicts = draw_lots(self._cursor, rule, events, verdicts, self.now_us)
-            for place, request, row, decision in zip(places, sent, matrix, verdicts, strict=True):
+            rows = matrix.astype("<f8")
+            for place, request, row, decision in zip(places, sent, rows, verdicts, strict=True):
                 event = self._hidden[place]
                 records[place] = DecisionRecord(
                     event=event,
@@ -300,7 +301,7 @@ class _Batch:
                     observed_at_us=seqs[place],
                     body_digest=self._protection.digest(request.body_digest),
                     decision=decision,
-                    feature_values=row.astype("<f8").tobytes(),
+                    feature_values=row.tobytes(),
                     schema_hash=fraud_type.schema_hash,
                     actor=request.actor,
                 )

@@ -40,9 +40,9 @@ def encoder(kind: str) -> tuple[Encode, int]:
     return lambda value: str(value).encode(), TEXT
 
 
-def decoded(kind: str, value: bytes) -> Any:
-    """The value of a binary column: `bytes` of a `bytea`, a list of an array."""
-    if kind in ("bytea", "void"):
+def decoded(kind: str, value: bytes | None) -> Any:
+    """The value of a binary column: `bytes` of a `bytea`, a list of an array, None of NULL."""
+    if kind == "bytea" or value is None:
         return value
     element = kind.removesuffix("[]")
     if element in _NUMBER:

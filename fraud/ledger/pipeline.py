@@ -70,6 +70,8 @@ class PipelinedCursor:
         self.connection = cursor.connection
         self.prepared = prepared_statements(self.connection)
         self._line = self.connection.pgconn_ptr
+        self._file, self._poller = self.connection.fileno(), select.poll()
+        self._poller.register(self._file, select.POLLIN)
         self._asked: deque[Answer] = deque()  # of the statements under way
         self._last = Answer((), self._wait)
         self._check(libpq.set_nonblocking(self._line, 1) == 0)
@@ -91,7 +93,8 @@ class PipelinedCursor:
             name: of the statement.
             kinds: types of its parameters.
             values: the parameters, see `encoder`; None is NULL.
-            row: types of the columns it answers with in binary; none where it answers in text.
+            row: types of the columns it answers with in binary, without those at the end that
+                nobody reads; none where it answers in text.
         """
         encoders, parameters = _form(kinds)
         sent = [
@@ -183,32 +186,35 @@ class PipelinedCursor:
         return result
 
     def _wait_for_result(self) -> None:
-        poller, line = select.poll(), self.connection.fileno()
-        while libpq.is_busy(self._line):
+        while True:
             unsent = libpq.flush(self._line)
             self._check(unsent >= 0)
-            poller.register(line, select.POLLIN | (select.POLLOUT if unsent else 0))
-            poller.poll()
+            if unsent:
+                self._poller.modify(self._file, select.POLLIN | select.POLLOUT)
+            self._poller.poll()
+            if unsent:
+                self._poller.modify(self._file, select.POLLIN)
             self._check(libpq.consume_input(self._line))
+            if not libpq.is_busy(self._line):
+                return
 
     def _read(self, result: int, kinds: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        count = libpq.row_count(result)
-        if not count:
+        rows = range(libpq.row_count(result))
+        if kinds:
+            columns = list(enumerate(kinds))
+            return [
+                tuple([decoded(kind, _cell(result, r, c)) for c, kind in columns]) for r in rows
+            ]
+        if not rows:
             return []
-        columns = range(libpq.column_count(result))
-        casts = [] if kinds else [string_types.get(libpq.column_type(result, c)) for c in columns]
+        places = range(libpq.column_count(result))
+        casts = [string_types.get(libpq.column_type(result, c)) for c in places]
+        return [tuple([self._cast(casts[c], _cell(result, r, c)) for c in places]) for r in rows]
 
-        def cell(row: int, column: int) -> Any:
-            size = libpq.value_length(result, row, column)
-            if not size and libpq.is_null(result, row, column):
-                return None
-            data = string_at(libpq.value(result, row, column), size)
-            if kinds:
-                return decoded(kinds[column], data)
-            cast, text = casts[column], data.decode()
-            return cast(text, self._cursor) if cast else text
-
-        return [tuple(cell(row, c) for c in columns) for row in range(count)]
+    def _cast(self, cast: Any, data: bytes | None) -> Any:
+        if data is None:
+            return None
+        return cast(data.decode(), self._cursor) if cast else data.decode()
 
     def _check(self, is_well: object) -> None:
         if not is_well:
@@ -221,6 +227,13 @@ def _form(kinds: tuple[str, ...]) -> tuple[tuple[Encode, ...], libpq.Parameters]
     """How parameters of these types are encoded and handed over."""
     encoders = [encoder(kind) for kind in kinds]
     return tuple(each for each, _ in encoders), libpq.Parameters([form for _, form in encoders])
+
+
+def _cell(result: int, row: int, column: int) -> bytes | None:
+    size = libpq.value_length(result, row, column)
+    if not size and libpq.is_null(result, row, column):
+        return None
+    return string_at(libpq.value(result, row, column), size)
 
 
 def _error(result: int) -> psycopg2.Error:

@@ -46,7 +46,8 @@ class Statement:
         name: unique within the platform.
         types: of its parameters.
         text: with parameters `$1`, `$2`, ...
-        row: types of its columns if a pipeline shall fetch them in binary.
+        row: types of its columns if a pipeline shall fetch them in binary, without those at the
+            end that nobody reads.
     """
 
     name: str
