@@ -5,7 +5,7 @@ The functions are those of the libpq that psycopg2 itself is linked with, and wo
 (https://www.postgresql.org/docs/current/libpq-pipeline-mode.html). None of them waits for the
 server, since the connection is made nonblocking, so most keep the interpreter: to give it away
 and get it back would cost more than they do. `sync`, `flush` and `send_much_prepared` give it away:
-what they send may wake the server on this very processor.
+what they send may wake the server on this very processor. `flush_rest` sends what they left.
 """
 
 from collections.abc import Sequence
@@ -48,6 +48,7 @@ _SEND_PREPARED = (
 send_prepared = _function(*_SEND_PREPARED)
 send_much_prepared = _function(*_SEND_PREPARED, library=_GIVING)
 flush = _function("PQflush", c_int, _connection, library=_GIVING)
+flush_rest = _function("PQflush", c_int, _connection)
 consume_input = _function("PQconsumeInput", c_int, _connection)
 is_busy = _function("PQisBusy", c_int, _connection)
 get_result = _function("PQgetResult", _result, _connection)

@@ -187,7 +187,7 @@ class PipelinedCursor:
 
     def _wait_for_result(self) -> None:
         while True:
-            unsent = libpq.flush(self._line)
+            unsent = libpq.flush_rest(self._line)
             self._check(unsent >= 0)
             if unsent:
                 self._poller.modify(self._file, select.POLLIN | select.POLLOUT)

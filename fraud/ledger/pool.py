@@ -12,7 +12,11 @@ from typing import TypeVar
 
 import psycopg2
 import psycopg2.errors
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TransactionRollbackError
+from psycopg2.extensions import (
+    STATUS_READY,
+    TRANSACTION_STATUS_IDLE,
+    TransactionRollbackError,
+)
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
@@ -74,6 +78,11 @@ class ConnectionPool:
             psycopg2.extensions.TransactionRollbackError: the transaction lost against another
                 (deadlock, serialisation) and may be tried again.
         """
+        with self._lend(autocommit=False) as lent:
+            yield lent
+
+    @contextmanager
+    def _lend(self, *, autocommit: bool) -> Iterator[Connection]:
         try:
             self._free.get(timeout=self._wait_s)
         except Empty:
@@ -84,6 +93,8 @@ class ConnectionPool:
         lent: Connection | None = None
         try:
             lent = self._take()
+            if lent.autocommit != autocommit:  # to set it lets another thread go first
+                lent.autocommit = autocommit
             yield lent
         except TransactionRollbackError:
             raise
@@ -114,8 +125,7 @@ class ConnectionPool:
         Raises:
             LedgerUnavailable: the server is away, went away, or gave up on the transaction.
         """
-        with self.connection() as lent:
-            lent.autocommit = True
+        with self._lend(autocommit=True) as lent:
             try:
                 with lent.cursor() as opened:
                     pipelined = PipelinedCursor(opened)
@@ -208,7 +218,8 @@ class ConnectionPool:
         with self._lock:
             self._lent.pop(lent, None)
         try:
-            lent.rollback()  # no round trip where no transaction is open
+            if lent.status != STATUS_READY:
+                lent.rollback()
         except psycopg2.Error:
             lent.close()
         with self._lock:
@@ -243,13 +254,12 @@ def _is_alive(candidate: Connection) -> bool:
 
 
 def _end(lent: Connection) -> None:
-    """Leave autocommit mode, and the transaction that is still open if its block raised."""
+    """Leave the transaction that is still open if its block raised."""
     try:
         if lent.get_transaction_status() != TRANSACTION_STATUS_IDLE:
             with lent.cursor() as opened:
                 opened.execute("ROLLBACK; DEALLOCATE ALL")
             forget_statements(lent)  # it is unknown which of them were prepared
-        lent.autocommit = False
     except psycopg2.Error:
         lent.close()
 
