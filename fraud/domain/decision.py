@@ -1,6 +1,6 @@
 """Decisions: what was answered, why, and by which versions."""
 
-import secrets
+import uuid
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,9 +117,9 @@ def new_decision_ids(now_us: int, count: int) -> list[str]:
 
     The first is random, the others count on from it (the RFC's section 6.2, method 2).
     """
-    random = secrets.randbits(74)
+    random = uuid.uuid4().int
     time_ms, first = f"{now_us // 1000:012x}", random & _LOW_62
-    head = f"{time_ms[:8]}-{time_ms[8:]}-7{random >> 62:03x}"
+    head = f"{time_ms[:8]}-{time_ms[8:]}-7{random >> 64 & 0xFFF:03x}"
     tails = [f"{0x2 << 62 | (first + number) & _LOW_62:016x}" for number in range(count)]
     return [f"{head}-{tail[:4]}-{tail[4:]}" for tail in tails]
 
