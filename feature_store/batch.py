@@ -87,7 +87,7 @@ class TypeLayout:
         )
 
     def grouped(self, keys: Sequence[Mapping[str, str]]) -> tuple[dict[str, list[int]], list[int]]:
-        """The rows of each entity, by its key, and each one's kind; kinds stand together."""
+        """The rows of each entity, by its key, and each one's kind."""
         rows: dict[str, list[int]] = {}
         kinds: list[int] = []
         for name, kind in self._kinds.items():

@@ -102,7 +102,7 @@ class Layout:
         """Show entities their events and labels in observation order.
 
         Args:
-            kinds: of each entity; equal ones stand together.
+            kinds: of each entity.
             states: of each entity, None where it was never seen.
             shown: what they are shown.
             table: receives what each event sees: aggregates as rows, events as columns; what

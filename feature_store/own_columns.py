@@ -23,7 +23,7 @@ from fraud.domain.features import (
     Feature,
     Ints,
     Number,
-    quantised_log,
+    quantised_log_of,
 )
 from fraud.domain.places import LATITUDE, LONGITUDE, place_id
 from fraud.domain.time_zones import utc_offset_of
@@ -40,13 +40,13 @@ class OwnColumns:
         values: what states remember of an event, see `online.value_names`.
 
     Attributes:
-        names: of the columns, in order: the event's time and amount, what states remember,
-            what features read as integers, the log amount, and what they read as floats.
+        names: of the columns, in order: the event's time, amount and log amount, what states
+            remember, what features read as integers, and what they read as floats.
         remembered: the rows of what states remember.
     """
 
     def __init__(self, features: Sequence[Feature], values: Sequence[str]) -> None:
-        self._integers: dict[str, Reader] = {TIME: _times, AMOUNT: _amounts}
+        self._integers: dict[str, Reader] = {TIME: _times, AMOUNT: _amounts, LOG: _amount_logs}
         for name in values:
             if name == PLACE:
                 self._integers[PLACE] = _places
@@ -60,17 +60,16 @@ class OwnColumns:
                 self._integers[hours_column(feature)] = _local_hours(feature)
             elif isinstance(feature, Number | AmountShare):
                 self._numbers[number_column(feature.field)] = feature.field
-        self.names = [*self._integers, LOG, *self._numbers]
-        self.remembered = slice(2, 2 + len(values))
+        self.names = [*self._integers, *self._numbers]
+        self.remembered = slice(3, 3 + len(values))
 
     def fill(self, events: Sequence[Event], out: Ints) -> None:
         """Write the columns of some events into the first rows of `out` (numbers, n)."""
         count = len(self._integers)
         out[:count] = [read(events) for read in self._integers.values()]
-        out[count] = quantised_log(out[1])
         if self._numbers:
             rows = [numbers(events, field) for field in self._numbers.values()]
-            out[count + 1 : len(self.names)] = np.array(rows, np.float64).view(np.int64)
+            out[count : len(self.names)].view(np.float64)[:] = rows
 
 
 def numbers(events: Sequence[Event], field: str) -> list[float]:
@@ -85,6 +84,10 @@ def _times(events: Sequence[Event]) -> list[int]:
 
 def _amounts(events: Sequence[Event]) -> list[int]:
     return [event.amount_minor for event in events]
+
+
+def _amount_logs(events: Sequence[Event]) -> list[int]:
+    return [quantised_log_of(event.amount_minor) for event in events]
 
 
 def _places(events: Sequence[Event]) -> list[int]:

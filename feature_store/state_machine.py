@@ -33,8 +33,6 @@ from feature_store.state_packing import (
 from fraud.domain.aggregates import NONE, OUTCOME_MEMORY
 from fraud.domain.windows import LATENESS_HOPS
 
-_SPARE_TILES = 32  # tiles that may pile up before those out of reach are dropped
-
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
@@ -273,15 +271,10 @@ def _add_label(spec: Spec, room: Room, labels: LabelColumns, row: int) -> None:
 
 
 @_inline
-def _most_tiles(
-    spec: Spec, data: Bytes, starts: Ints, label_starts: Ints, begin: int, end: int
-) -> int:
-    """Tiles that any tier of any of the states from `begin` to `end` may come to hold."""
-    most = 0
-    for tier in range(len(spec.tier_hop)):
-        bound = spec.tier_reach[tier] // spec.tier_hop[tier] + LATENESS_HOPS + 3
-        most = max(most, bound + _SPARE_TILES)
-    for entity in range(begin, end):
+def _most_tiles(specs: Specs, data: Bytes, starts: Ints, label_starts: Ints) -> int:
+    """Tiles that any tier of any of the states may come to hold."""
+    most = specs.tiles
+    for entity in range(len(starts) - 1):
         longest = 0
         if starts[entity + 1] > starts[entity]:
             longest = longest_tier(data, starts[entity])
@@ -311,51 +304,12 @@ class Shown(NamedTuple):
 
 
 @_inline
-def _show(spec: Spec, room: Room, shown: Shown, entity: int, table: Ints) -> None:
-    """Show an entity its events and labels in observation order."""
-    events, labels = shown.events, shown.labels
-    label, last_label = shown.label_starts[entity], shown.label_starts[entity + 1]
-    for place in range(shown.starts[entity], shown.starts[entity + 1]):
-        row = shown.order[place]
-        while label < last_label and labels.seq[shown.label_order[label]] < events.seq[row]:
-            _add_label(spec, room, labels, shown.label_order[label])
-            label += 1
-        if table.shape[1] > 0:
-            _read(spec, room, events.time_us[row], table[:, row])
-        _add_event(spec, room, events, row)
-    while label < last_label:
-        _add_label(spec, room, labels, shown.label_order[label])
-        label += 1
-
-
-@_inline
-def _advance_alike(
-    spec: Spec,
-    data: Bytes,
-    starts: Ints,
-    shown: Shown,
-    table: Ints,
-    begin: int,
-    end: int,
-    out: Bytes,
-    ends: Ints,
-) -> Bytes:
-    """`advance` of the entities `begin` to `end`, which have one spec; returns `out`."""
-    room = new_room(spec, _most_tiles(spec, data, starts, shown.label_starts, begin, end))
-    for entity in range(begin, end):
-        clear(room)
-        if starts[entity + 1] > starts[entity]:
-            unpack(spec, data, starts[entity], room)
-        _show(spec, room, shown, entity, table)
-        for tier in range(len(spec.tier_hop)):
-            _drop_out_of_reach(spec, room, tier)
-        needed = ends[entity] + most_bytes(spec, room)
-        if needed > len(out):
-            larger = np.empty(2 * needed, np.uint8)
-            larger[: ends[entity]] = out[: ends[entity]]
-            out = larger
-        ends[entity + 1] = pack(spec, room, out, ends[entity])
-    return out
+def _end_of_kind(kinds: Ints, begin: int) -> int:
+    """Place behind the entities from `begin` on that are of one kind."""
+    end = begin + 1
+    while end < len(kinds) and kinds[end] == kinds[begin]:
+        end += 1
+    return end
 
 
 @_compile
@@ -366,7 +320,7 @@ def advance(
 
     Args:
         specs: of the kinds of entities.
-        kinds: shape (entities,), the place of each entity's spec; equal ones stand together.
+        kinds: shape (entities,), the place of each entity's spec; equal ones best together.
         data: their packed states one after another; no bytes for a new entity.
         starts: shape (entities + 1,), where each state begins.
         shown: what they are shown.
@@ -376,14 +330,37 @@ def advance(
     Returns:
         The new packed states and where each begins.
     """
+    room = new_room(specs, _most_tiles(specs, data, starts, shown.label_starts))
     out = np.empty(2 * len(data) + 4096, np.uint8)
     ends = np.zeros(len(starts), np.int64)
+    # Taken out of the tuples once: each time counts as a reference to every array.
+    events, order, event_starts, labels, label_order, label_starts = shown
     begin = 0
     while begin < len(kinds):
-        end = begin + 1
-        while end < len(kinds) and kinds[end] == kinds[begin]:
-            end += 1
-        spec = spec_at(specs, kinds[begin])
-        out = _advance_alike(spec, data, starts, shown, table, begin, end, out, ends)
+        spec, end = spec_at(specs, kinds[begin]), _end_of_kind(kinds, begin)
+        for entity in range(begin, end):
+            clear(room)
+            if starts[entity + 1] > starts[entity]:
+                unpack(spec, data, starts[entity], room)
+            label, last = label_starts[entity], label_starts[entity + 1]
+            for place in range(event_starts[entity], event_starts[entity + 1]):
+                row = order[place]
+                while label < last and labels.seq[label_order[label]] < events.seq[row]:
+                    _add_label(spec, room, labels, label_order[label])
+                    label += 1
+                if table.shape[1] > 0:
+                    _read(spec, room, events.time_us[row], table[:, row])
+                _add_event(spec, room, events, row)
+            while label < last:
+                _add_label(spec, room, labels, label_order[label])
+                label += 1
+            for tier in range(len(spec.tier_hop)):
+                _drop_out_of_reach(spec, room, tier)
+            needed = ends[entity] + most_bytes(spec, room)
+            if needed > len(out):
+                larger = np.empty(2 * needed, np.uint8)
+                larger[: ends[entity]] = out[: ends[entity]]
+                out = larger
+            ends[entity + 1] = pack(spec, room, out, ends[entity])
         begin = end
     return out[: ends[-1]], ends

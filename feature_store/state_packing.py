@@ -12,12 +12,14 @@ import numpy as np
 
 from feature_store.state_bytes import Bytes, Ints, get, get_hash, put, put_hash
 from fraud.domain.aggregates import DISTINCT_MEMORY, NONE, OUTCOME_MEMORY
+from fraud.domain.windows import LATENESS_HOPS
 
 COUNT, LATEST, FIRST, LAST, LATEST_FRAUD, EARLIEST_FRAUD, WHERE, WHERE_TIME = range(8)
 """Scalars of a state: times in microseconds, WHERE a packed place."""
 
 _HEADER = 2  # bytes with the number of tiles of the longest tier
 _SCALAR_BYTES = 128
+_SPARE_TILES = 32  # tiles that may pile up before those out of reach are dropped
 
 _compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
@@ -88,17 +90,33 @@ class Specs(NamedTuple):
     Attributes:
         numbers: those of all specs, one after another.
         starts: where each field of each spec begins, and where the last one ends.
+        tiers: the most tiers that any of them has.
+        tiles: the most tiles that one of them may come to hold, labels aside.
+        fields: the most distinct counts.
+        last_values: the most last values.
     """
 
     numbers: Ints
     starts: Ints
+    tiers: int
+    tiles: int
+    fields: int
+    last_values: int
 
 
 def packed_specs(specs: Sequence[Spec]) -> Specs:
     """Specs one after another."""
     parts = [np.ravel(part) for spec in specs for part in spec]
     sizes = [0, *(len(part) for part in parts)]
-    return Specs(np.concatenate(parts), np.cumsum(sizes))
+    reaches = [tiles for spec in specs for tiles in (spec.tier_reach // spec.tier_hop).tolist()]
+    return Specs(
+        np.concatenate(parts),
+        np.cumsum(sizes),
+        tiers=max(len(spec.tier_hop) for spec in specs),
+        tiles=max(reaches, default=0) + LATENESS_HOPS + 3 + _SPARE_TILES,
+        fields=max(len(spec.distinct_value) for spec in specs),
+        last_values=max(len(spec.last_value) for spec in specs),
+    )
 
 
 @_inline
@@ -134,7 +152,7 @@ def spec_at(specs: Specs, place: int) -> Spec:
 
 
 class Room(NamedTuple):
-    """One unpacked state; sizes say how much of the arrays is in use."""
+    """One unpacked state; sizes and its spec say how much of the arrays is in use."""
 
     scalars: Ints
     tiles: Ints
@@ -152,9 +170,9 @@ class Room(NamedTuple):
 
 
 @_inline
-def new_room(spec: Spec, tiles: int) -> Room:
-    """A room in which every tier holds up to so many tiles."""
-    tiers, fields = len(spec.tier_hop), len(spec.distinct_value)
+def new_room(specs: Specs, tiles: int) -> Room:
+    """A room for a state of any of the specs, in which every tier holds up to so many tiles."""
+    tiers, fields = specs.tiers, specs.fields
     return Room(
         np.empty(8, np.int64),
         np.empty((tiers, tiles), np.int64),
@@ -163,7 +181,7 @@ def new_room(spec: Spec, tiles: int) -> Room:
         np.empty((fields, DISTINCT_MEMORY), np.int64),
         np.empty((fields, DISTINCT_MEMORY), np.int64),
         np.empty(fields, np.int64),
-        np.empty(len(spec.last_value), np.int64),
+        np.empty(specs.last_values, np.int64),
         np.empty(OUTCOME_MEMORY, np.int64),
         np.empty(OUTCOME_MEMORY, np.int64),
         np.empty(OUTCOME_MEMORY, np.int64),
@@ -303,7 +321,7 @@ def unpack(spec: Spec, data: Bytes, at: int, room: Room) -> None:
 @_inline
 def most_bytes(spec: Spec, room: Room) -> int:
     """More bytes than the state can take."""
-    size: int = _SCALAR_BYTES + 8 * len(room.last)
+    size: int = _SCALAR_BYTES + 8 * len(spec.last_value)
     for tier in range(len(spec.tier_hop)):
         size += 10 + 50 * room.tile_count[tier]
     for field in range(len(spec.distinct_value)):

@@ -120,15 +120,12 @@ def _log_of_small() -> Ints:
     return np.searchsorted(_log_steps(), np.arange(1_000_000), side="right").astype(np.int64)
 
 
-@cache
-def _log_step_list() -> list[int]:
-    steps: list[int] = _log_steps().tolist()
-    return steps
-
-
 def quantised_log_of(amount_minor: int) -> int:
     """`quantised_log` of a single amount."""
-    return bisect_right(_log_step_list(), amount_minor)
+    small = _log_of_small()
+    if amount_minor < len(small):
+        return small.item(amount_minor)
+    return bisect_right(_log_steps(), amount_minor)
 
 
 @dataclass(frozen=True)
