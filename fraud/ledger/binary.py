@@ -8,12 +8,13 @@ types' send and receive functions, stable since PostgreSQL 7.4.
 import struct
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from itertools import repeat
 from typing import Any
 
 _OID = {"int": 23, "bigint": 20, "text": 25, "varchar": 1043}
 _ARRAY = struct.Struct(">iiiii")  # dimensions, has nulls, type of elements, length, lower bound
 _LENGTH = struct.Struct(">i")
-_NUMBER = {"int": "i", "bigint": "q"}
+_NUMBER = {"int": struct.Struct(">ii"), "bigint": struct.Struct(">iq")}  # each behind its length
 
 TEXT, BINARY = 0, 1
 
@@ -46,9 +47,8 @@ def decoded(kind: str, value: bytes | None) -> Any:
         return value
     element = kind.removesuffix("[]")
     if element in _NUMBER:
-        code, numbers = _NUMBER[element], value[_ARRAY.size :]
-        count = len(numbers) // struct.calcsize(f">i{code}")
-        return list(struct.unpack(f">{f'4x{code}' * count}", numbers))
+        sized = _NUMBER[element].iter_unpack(value[_ARRAY.size :])
+        return [number for _, number in sized]
     texts, at = [], _ARRAY.size
     while at < len(value):
         begin = at + _LENGTH.size
@@ -67,13 +67,11 @@ def literal(value: Sequence[object]) -> str:
 
 
 def _numbers_encoder(element: str) -> Encode:
-    code, oid = _NUMBER[element], _OID[element]
-    size = struct.calcsize(f">{code}")
+    oid, sized = _OID[element], _NUMBER[element]
+    size = sized.size - _LENGTH.size
 
     def encode(values: Sequence[int]) -> bytes:
-        sized = [size] * (2 * len(values))
-        sized[1::2] = values
-        return _head(oid, len(values)) + struct.pack(f">{f'i{code}' * len(values)}", *sized)
+        return _head(oid, len(values)) + b"".join(map(sized.pack, repeat(size), values))
 
     return encode
 
