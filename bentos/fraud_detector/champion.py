@@ -183,8 +183,9 @@ def settle_heap() -> None:
     """Take what is loaded out of the cyclic garbage collector's sight.
 
     It would walk the whole heap every few thousand requests, and whoever is served meanwhile
-    waits: that walk was most of the p99 (see docs/adr).
+    waits: that walk was most of the p99 (see docs/adr). What is made later is walked in steps of
+    some milliseconds; scoring leaves nothing behind that only a walk could free (a test looks).
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(10_000, 50, 100)

@@ -47,6 +47,8 @@ _LOOP = "bentos.fraud_detector.sharing:loop_factory"
 _NOTHING = -1, 0.0
 """What a connection waits for between requests; else the number of a message and seconds."""
 
+_CONTINUE = b"HTTP/1.1 100 "
+
 _installed: dict[str, ASGIApp] = {}
 
 
@@ -72,23 +74,26 @@ def _doors(config: uvicorn.config.Config) -> Mapping[str, ASGIApp]:
 
 
 class _AtOnce:
-    """The transport of an answer whose head waits for its body, which always comes."""
+    """The transport of an answer whose head waits for its body, which always comes.
 
-    __slots__ = ("_cycle", "_head", "_transport")
+    It knows nothing of the answer: whoever refers to each other waits for the garbage collector.
+    """
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle, self._transport = cycle, cycle.transport
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
         """Send it, but for a head."""
-        if not self._cycle.response_started:  # 100 Continue
-            self._transport.write(data)
-        elif self._head is None:
-            self._head = data
-        else:
+        if self._head is not None:
             self._transport.write(self._head + data)
             self._head = b""
+        elif data.startswith(_CONTINUE):
+            self._transport.write(data)
+        else:
+            self._head = data
 
     def is_closing(self) -> bool:
         """Whether the connection ends."""
@@ -172,7 +177,7 @@ class TimedHttp(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         door = self._doors.get(cycle.scope["path"])
         if door is not None and cycle.scope["method"] == "POST":
-            cycle.transport = _AtOnce(cycle)  # type: ignore[assignment]
+            cycle.transport = _AtOnce(cycle.transport)  # type: ignore[assignment]
             app = door
         super()._start_asgi_task(cycle, app)
 

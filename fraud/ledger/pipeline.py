@@ -48,6 +48,13 @@ class Answer:
         return self.rows or []
 
 
+def _nothing() -> None:
+    """There is nothing to wait for."""
+
+
+_NEVER_ASKED = Answer((), _nothing)
+
+
 class PipelinedCursor:
     """A cursor that waits for the server when rows are asked for, and at the commit.
 
@@ -130,6 +137,7 @@ class PipelinedCursor:
         Raises:
             psycopg2.OperationalError: the connection broke.
         """
+        self._last = _NEVER_ASKED  # else we and it would wait for the garbage collector
         if not self._is_synced:
             self._sync()
         while self._syncs:  # one is left over where a row could not be read

@@ -1,10 +1,12 @@
 """Slow and broken senders, on real sockets: they are cut off, and nobody else notices."""
 
 import contextlib
+import gc
 import json
 import socket
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -200,6 +202,29 @@ def test_an_answer_leaves_as_a_whole(detector: Detector, connection: socket.sock
     top, _, body = answer.partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}\r\n".encode() in top + b"\r\n"
     assert json.loads(body)["replayed"] is False
+
+
+def test_scoring_leaves_nothing_to_the_garbage_collector(
+    detector: Detector, connection: socket.socket
+) -> None:
+    def ask(count: int) -> None:
+        for _ in range(count):
+            connection.sendall(a_request(detector))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+    ask(5)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        ask(20)
+        gc.collect()
+        found = Counter(f"{type(each).__module__}.{type(each).__name__}" for each in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    whose = ("bentos.", "feature_store.", "fraud.", "psycopg2.", "starlette.", "uvicorn.")
+    many = {name: count for name, count in found.items() if name.startswith(whose) and count >= 20}
+    assert not many  # who waits for it while it is freed waits for a tenth of a second
 
 
 def test_a_caller_may_ask_before_it_sends(detector: Detector, connection: socket.socket) -> None:
