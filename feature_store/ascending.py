@@ -6,10 +6,10 @@ be done for all events of an entity at once is a loop of its own, which the proc
 instructions take.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_store.machine_code import inlined
 from fraud.domain.aggregates import NONE
 
 Ints = NDArray[np.int64]
@@ -20,10 +20,8 @@ BEYOND = np.iinfo(np.int64).max
 SENTINELS = 3
 """How many of them `move_on` may look at."""
 
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
-
-@_inline
+@inlined
 def copied_if_ascending(time_us: Ints, times: Ints) -> bool:
     """Copies the times, with `SENTINELS` behind them; whether they ascend."""
     falls, previous = 0, NONE
@@ -35,7 +33,7 @@ def copied_if_ascending(time_us: Ints, times: Ints) -> bool:
     return falls == 0
 
 
-@_inline
+@inlined
 def tile_edges(times: Ints, hop: int, begins: Ints, rests: Ints) -> None:
     """Where the tile of each time begins, and how long before it that was.
 
@@ -49,7 +47,7 @@ def tile_edges(times: Ints, hop: int, begins: Ints, rests: Ints) -> None:
         begins[i], rests[i] = times[i] - rest, rest
 
 
-@_inline
+@inlined
 def first_inside(times: Ints, begins: Ints, rests: Ints, back: int, hop: int, found: Ints) -> None:
     """Of each event, the first one that is in the tile of `back` before it, or later.
 
@@ -68,7 +66,7 @@ def first_inside(times: Ints, begins: Ints, rests: Ints, back: int, hop: int, fo
         found[i] = place
 
 
-@_inline
+@inlined
 def running_totals(column: int, amount: Ints, log: Ints, totals: Ints) -> None:
     """Totals of what stands before each event, columns as in `plan.COLUMN_ORDER`."""
     total = 0
@@ -80,7 +78,7 @@ def running_totals(column: int, amount: Ints, log: Ints, totals: Ints) -> None:
             total += log[i] if column == 2 else log[i] * log[i]
 
 
-@_inline
+@inlined
 def difference(totals: Ints, low: Ints, high: Ints, out: Ints) -> None:
     """What the events from `low` to `high` add up to -> `out`."""
     for i in range(len(out)):
@@ -88,7 +86,7 @@ def difference(totals: Ints, low: Ints, high: Ints, out: Ints) -> None:
         out[i] = totals[np.uint64(end)] - totals[np.uint64(min(begin, end))]
 
 
-@_inline
+@inlined
 def number(low: Ints, high: Ints, out: Ints) -> None:
     """How many events there are from `low` to `high` -> `out`."""
     for i in range(len(out)):

@@ -5,9 +5,9 @@ The same operations in the same order, and none of them fused or reordered: not 
 
 import math
 
-import numba
 import numpy as np
 
+from feature_store.machine_code import compiled
 from fraud.domain.aggregates import NONE
 from fraud.domain.places import (
     ARCSINE,
@@ -19,8 +19,6 @@ from fraud.domain.places import (
     TURN,
 )
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-
 _HALF_TURN = TURN // 2
 _LONGITUDES = (1 << LONGITUDE_BITS) - 1
 _HALF = math.pi / TURN
@@ -28,7 +26,7 @@ _DIAMETER_M = 2.0 * EARTH_RADIUS_M
 _SINE, _ARCSINE = np.array(SINE), np.array(ARCSINE)
 
 
-@_compile
+@compiled
 def _sin_half(angle: int) -> float:
     """Sine of half of an angle of at most 180 degrees, given in millionths of a degree."""
     half = angle * _HALF
@@ -40,7 +38,7 @@ def _sin_half(angle: int) -> float:
     return sine
 
 
-@_compile
+@compiled
 def _from_sines(haversine: float, opposite: float) -> float:
     """Half the central angle, radians."""
     squared = haversine / (2.0 * (1.0 + np.sqrt(opposite)))
@@ -53,7 +51,7 @@ def _from_sines(haversine: float, opposite: float) -> float:
     return angle
 
 
-@_compile
+@compiled
 def distance_m(here: int, there: int) -> int:
     """Great-circle distance of packed places in whole metres; NONE where unknown."""
     if here == NONE or there == NONE:

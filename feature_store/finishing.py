@@ -8,11 +8,11 @@ event's own numbers can make of it is clipped, and so is a feature without a ste
 finished by its own `finish`.
 """
 
-import numba
 import numpy as np
 
 from feature_store.distances import distance_m
 from feature_store.grouping import Rows
+from feature_store.machine_code import compiled, inlined
 from feature_store.prefetch import prefetch
 from feature_store.steps import (
     AMOUNT_RATIO,
@@ -47,14 +47,11 @@ from fraud.domain.outcomes import LONG_AGO, MOST_ODDS, MOST_POWERS, ODDS_SCALE
 from fraud.domain.places import FASTEST_KMH, LEAST_ELAPSED_US
 from fraud.domain.windows import DAY_US
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
-
 _LINE = 16  # values in a cache line
 _BLOCK = 256  # rows whose values stay in the first-level cache until they are written
 
 
-@_inline
+@inlined
 def _zscore(count: float, log: float, log_sq: float, own: float, default: float) -> float:
     spread = count * log_sq - log * log
     if not (count >= 2.0 and spread > 0.0):
@@ -63,7 +60,7 @@ def _zscore(count: float, log: float, log_sq: float, own: float, default: float)
     return min(max(score, -10.0), 10.0)
 
 
-@_inline
+@inlined
 def _zscores(
     counts: Ints, logs: Ints, log_sqs: Ints, own: Ints, default: float, values: Values
 ) -> None:
@@ -72,14 +69,14 @@ def _zscores(
         values[i] = _zscore(count, total, squares, float(own[i]), default)
 
 
-@_inline
+@inlined
 def _mean_ratio(a: int, b: int, c: int, d: int, default: float) -> float:
     mean = float(a) / float(b) if b > 0 and a != NONE else 0.0
     usual = float(c) / float(d) if d > 0 and c != NONE else 0.0
     return mean / usual if b > 0 and usual > 0.0 else default
 
 
-@_inline
+@inlined
 def _fill_rare(
     operation: int, a: Ints, b: Ints, c: Ints, d: Ints, default: float, values: Values
 ) -> None:
@@ -104,7 +101,7 @@ def _fill_rare(
             values[i] = default if a[i] == NONE or b[i] == NONE else differs
 
 
-@_inline
+@inlined
 def quantised_log_of(amount_minor: int, small: Ints, steps: Ints) -> int:
     """`fraud.domain.features.quantised_log` of one amount, by its tables."""
     if amount_minor < len(small):
@@ -112,12 +109,12 @@ def quantised_log_of(amount_minor: int, small: Ints, steps: Ints) -> int:
     return int(np.searchsorted(steps, amount_minor, side="right"))
 
 
-@_inline
+@inlined
 def _days_since(today: int, moment_us: int) -> int:
     return LONG_AGO if moment_us == NONE else max(today - moment_us // DAY_US, 0)
 
 
-@_inline
+@inlined
 def _odds(count: int, first: int, genuine: int, latest: int, constants: Floats) -> float:
     """The odds of `AttackOdds`, of days since the moments."""
     length, begins_daily = int(constants[0]), constants[1]
@@ -132,14 +129,14 @@ def _odds(count: int, first: int, genuine: int, latest: int, constants: Floats) 
     return odds
 
 
-@_inline
+@inlined
 def _seconds(then_us: Ints, now_us: Ints, default: float, values: Values) -> None:
     for i in range(len(values)):
         then = then_us[i]
         values[i] = float(max(now_us[i] - then, 0)) / 1e6 if then != NONE else default
 
 
-@_inline
+@inlined
 def _attack_odds(
     columns: Ints,
     step: Ints,
@@ -168,7 +165,7 @@ def _attack_odds(
         values[i] = log / LOG_SCALE
 
 
-@_inline
+@inlined
 def _fill(
     columns: Ints,
     step: Ints,
@@ -204,18 +201,18 @@ def _fill(
         _fill_own(operation, first, second, default, values)
 
 
-@_inline
+@inlined
 def _clipped(value: float) -> float:
     return min(max(value, -LARGEST), LARGEST)
 
 
-@_inline
+@inlined
 def _km_per_hour(moved_m: int, then_us: int, now_us: int) -> float:
     elapsed = max(now_us - (now_us if then_us == NONE else then_us), LEAST_ELAPSED_US)
     return min(float(moved_m * 3_600_000) / float(elapsed), FASTEST_KMH)
 
 
-@_compile
+@compiled
 def _fill_moved(
     operation: int,
     there: Ints,
@@ -236,7 +233,7 @@ def _fill_moved(
             values[i] = _km_per_hour(moved, then_us[i], now_us[i])
 
 
-@_inline
+@inlined
 def _calendar(operation: int, hours: int) -> int:
     """A part of the local calendar, by whole hours since 1970."""
     days = hours // 24
@@ -247,7 +244,7 @@ def _calendar(operation: int, hours: int) -> int:
     return weekday if operation == WEEKDAY else int(weekday >= 5)
 
 
-@_inline
+@inlined
 def _roundness(amount_minor: int) -> int:
     divide = 0
     for unit in ROUND_MINOR:
@@ -255,7 +252,7 @@ def _roundness(amount_minor: int) -> int:
     return divide
 
 
-@_compile
+@compiled
 def _fill_own(operation: int, a: Ints, b: Ints, default: float, values: Values) -> None:
     """What events say themselves."""
     if operation == NUMBER:
@@ -277,14 +274,14 @@ def _fill_own(operation: int, a: Ints, b: Ints, default: float, values: Values) 
             values[i] = _calendar(operation, a[i])
 
 
-@_inline
+@inlined
 def _round(finished: Floats, values: Values) -> None:
     """The nearest float32, ties to even; what lies beyond the largest one becomes it."""
     for i in range(len(values)):
         values[i] = np.float32(_clipped(finished[i]))
 
 
-@_inline
+@inlined
 def _ask_for(rows: Rows, places: Ints, out: Values) -> None:
     """Have the lines of columns `places` of these rows fetched, which lie anywhere in memory."""
     for i in range(len(rows)):
@@ -293,7 +290,7 @@ def _ask_for(rows: Rows, places: Ints, out: Values) -> None:
         prefetch(out, rows[i], places[-1])
 
 
-@_inline
+@inlined
 def _write(values: Values, rows: Rows, places: Ints, out: Values) -> None:
     """Write `values` (k, m) into columns `places` of these rows."""
     for i in range(len(rows)):
@@ -302,7 +299,7 @@ def _write(values: Values, rows: Rows, places: Ints, out: Values) -> None:
             row[places[k]] = values[k, i]
 
 
-@_compile
+@compiled
 def finish_rows(
     columns: Ints,
     log: int,
@@ -345,7 +342,7 @@ def finish_rows(
         _write(values, here, places, out)
 
 
-@_compile
+@compiled
 def write_rows(finished: Floats, places: Ints, first: int, out: Values) -> None:
     """Write `finished` (k, m) into columns `places` of the m rows of `out` from `first` on."""
     values = np.empty((len(places), _BLOCK), np.float32)
@@ -359,7 +356,7 @@ def write_rows(finished: Floats, places: Ints, first: int, out: Values) -> None:
                 row[places[k]] = values[k, i]
 
 
-@_compile
+@compiled
 def fill_rows(rows: Rows, places: Ints, values: Values, out: Values) -> None:
     """Write `values` (k,) into columns `places` of each of the rows `rows` of `out`."""
     for row in rows:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,10 +9,9 @@ from feature_store.columns import History
 from feature_store.finishing import quantised_log_of
 from feature_store.grouping import Rows
 from feature_store.inputs import AMOUNT, CODE, LABEL, LABELS_KNOWN, LOG, TIME
+from feature_store.machine_code import compiled, inlined
 from fraud.domain.features import Ints, log_tables
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 _BLOCK = 256  # rows whose columns are read one after another
 _LINE = 64  # bytes
 _WIDE = (TIME, AMOUNT)
@@ -70,7 +68,7 @@ def _in_lines(memory: Ints, width: int) -> Ints:
     return memory[begin : begin + rows * width].reshape(rows, width)
 
 
-@_compile
+@compiled
 def _pack(
     time_us: Ints,
     amount_minor: Ints,
@@ -88,7 +86,7 @@ def _pack(
         narrow[i, 1], narrow[i, 2] = label[i], labels_known[i]
 
 
-@_compile
+@compiled
 def _take(
     wide: Ints, narrow: Rows, width: int, of_wide: Ints, of_narrow: Ints, rows: Rows, out: Ints
 ) -> None:
@@ -104,7 +102,7 @@ def _take(
             _taken(narrow[of_narrow[k, 1] :], places, 2, out[of_narrow[k, 0], begin:end])
 
 
-@_inline
+@inlined
 def _taken(column: Rows, places: NDArray[np.uint64], size: int, out: Ints) -> None:
     for i in range(len(out)):
         out[i] = column[np.uint64(size) * places[i]]

@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from feature_store.machine_code import compiled
 
 Ints = NDArray[np.int64]
 Rows = NDArray[np.signedinteger[Any]]
 """Numbers of rows: int32 where memory matters, else int64."""
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_compile
+@compiled
 def group_rows(codes: Rows, count: int) -> tuple[Rows, Ints]:
     """Rows sorted by code, equal codes in their order, and where each code starts.
 
@@ -35,7 +34,7 @@ def group_rows(codes: Rows, count: int) -> tuple[Rows, Ints]:
     return out, starts
 
 
-@_compile
+@compiled
 def regroup_rows(order: Rows, codes: Rows, count: int) -> tuple[Rows, Ints]:
     """`group_rows` of the rows `order`, equal codes left in their order there.
 
@@ -75,7 +74,7 @@ def parts(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
         begin = max(begin + 1, end)
 
 
-@_compile
+@compiled
 def split_groups(order: Rows, starts: Ints, codes: Rows) -> Ints:
     """The starts of groups that are split further wherever `codes` changes."""
     out = np.empty(len(order) + 1, np.int64)

@@ -6,7 +6,6 @@ is on int64. Entities are independent of each other and no kernel holds the inte
 so several threads work on several parts of a history.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,16 +19,14 @@ from feature_store.ascending import (
     running_totals,
     tile_edges,
 )
+from feature_store.machine_code import compiled, inlined
 from fraud.domain.aggregates import NONE
 from fraud.domain.windows import LATENESS_HOPS
 
 Ints = NDArray[np.int64]
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
-
-@_inline
+@inlined
 def walk(tiles: Ints, hint: int, wanted: int) -> int:
     """Place of the first of `tiles` that is >= wanted, from a near guess.
 
@@ -46,7 +43,7 @@ def walk(tiles: Ints, hint: int, wanted: int) -> int:
     return place
 
 
-@_inline
+@inlined
 def largest_group(starts: Ints) -> int:
     """Size of the largest group."""
     largest = 0
@@ -55,7 +52,7 @@ def largest_group(starts: Ints) -> int:
     return largest
 
 
-@_inline
+@inlined
 def tile_of(time_us: int, hop: int, per_us: float) -> tuple[int, int]:
     """`divmod(time_us, hop)`; by a multiplication, which is within one of the truth."""
     tile = int(time_us * per_us)
@@ -67,7 +64,7 @@ def tile_of(time_us: int, hop: int, per_us: float) -> tuple[int, int]:
     return tile, rest
 
 
-@_inline
+@inlined
 def _addend(column: int, amount: int, log: int) -> int:
     """What an event adds to a tile column, numbered as in `plan.COLUMN_ORDER`."""
     if column == 0:
@@ -77,7 +74,7 @@ def _addend(column: int, amount: int, log: int) -> int:
     return log if column == 2 else log * log
 
 
-@_inline
+@inlined
 def add_to_tile(
     tiles: Ints, sums: Ints, count: int, tile: int, columns: Ints, amount: int, log: int
 ) -> int:
@@ -109,7 +106,7 @@ def add_to_tile(
     return count
 
 
-@_compile
+@compiled
 def tile_sums(
     starts: Ints,
     time_us: Ints,
@@ -151,7 +148,7 @@ def tile_sums(
                     number(low, high, out[w, c, begin:end])
 
 
-@_compile
+@compiled
 def _sums_by_tile(
     begin: int,
     end: int,
@@ -202,7 +199,7 @@ def _sums_by_tile(
             latest, latest_tile, latest_rest = now, tile, rest
 
 
-@_inline
+@inlined
 def _forget(codes: Ints, when: Ints, places: Ints, length: int, memory: int) -> int:
     """Close the gaps of a log of sightings, keeping the `memory` last ones; its new length."""
     surplus = -memory
@@ -219,7 +216,7 @@ def _forget(codes: Ints, when: Ints, places: Ints, length: int, memory: int) -> 
     return kept
 
 
-@_compile
+@compiled
 def distinct_sums(
     starts: Ints,
     time_us: Ints,
@@ -260,7 +257,7 @@ def distinct_sums(
             _distinct_since(low, own, memory, places, out[w, begin:end])
 
 
-@_inline
+@inlined
 def _distinct_since(low: Ints, codes: Ints, memory: int, places: Ints, out: Ints) -> None:
     """Values seen from `low`, which rises, to each event itself, excluded -> `out`.
 
@@ -280,7 +277,7 @@ def _distinct_since(low: Ints, codes: Ints, memory: int, places: Ints, out: Ints
             places[code] = i
 
 
-@_compile
+@compiled
 def _distinct_by_log(
     time_us: Ints,
     codes: Ints,
@@ -328,7 +325,7 @@ def _distinct_by_log(
             length += 1
 
 
-@_compile
+@compiled
 def lasts(starts: Ints, time_us: Ints, out: Ints) -> None:
     """Lifetime count, last and first event time -> `out` (3, n)."""
     for group in range(len(starts) - 1):
@@ -339,7 +336,7 @@ def lasts(starts: Ints, time_us: Ints, out: Ints) -> None:
             out[2, place] = time_us[begin] if place > begin else NONE
 
 
-@_compile
+@compiled
 def pair_lasts(starts: Ints, time_us: Ints, codes: Ints, values: int, out: Ints) -> None:
     """`lasts` of each entity's events with the same code -> `out` (3, n); NONE where it is -1.
 
@@ -362,7 +359,7 @@ def pair_lasts(starts: Ints, time_us: Ints, codes: Ints, values: int, out: Ints)
             latest[code] = place
 
 
-@_compile
+@compiled
 def last_values(starts: Ints, value_ids: Ints, out: Ints) -> None:
     """The value before each event of a field, NONE where there was none -> `out` (n)."""
     for group in range(len(starts) - 1):
@@ -373,7 +370,7 @@ def last_values(starts: Ints, value_ids: Ints, out: Ints) -> None:
                 previous = value_ids[place]
 
 
-@_compile
+@compiled
 def last_places(starts: Ints, time_us: Ints, place_ids: Ints, out: Ints) -> None:
     """Where and when each entity was seen last before each event -> `out` (2, n)."""
     for group in range(len(starts) - 1):

@@ -5,21 +5,19 @@ observation; `labels_known` is how many had been observed before each event. So 
 an event if its number is below that.
 """
 
-import numba
 import numpy as np
 
 from feature_store.ascending import BEYOND
 from feature_store.kernels import Ints, add_to_tile, tile_of, walk
+from feature_store.machine_code import compiled
 from fraud.domain.aggregates import NONE
 from fraud.domain.windows import LATENESS_HOPS
 
 NO_LABEL = np.iinfo(np.int32).max
 """The label number of an event on which no fraud label acts."""
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
 
-
-@_compile
+@compiled
 def label_sums(
     starts: Ints,
     time_us: Ints,
@@ -66,7 +64,7 @@ def label_sums(
             latest = max(latest, now)
 
 
-@_compile
+@compiled
 def fraud_times(
     starts: Ints,
     labels_known: Ints,

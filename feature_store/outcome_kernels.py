@@ -1,21 +1,18 @@
 """Compiled loops over the outcomes of an entity's last events; see `label_kernels.py`."""
 
-import numba
 import numpy as np
 
 from feature_store.ascending import SENTINELS, copied_if_ascending, first_inside, running_totals
 from feature_store.kernels import Ints, largest_group
 from feature_store.label_kernels import NO_LABEL
+from feature_store.machine_code import compiled, inlined
 from fraud.domain.aggregates import NONE, OUTCOME_MEMORY, OUTCOME_PARTS
 
 _RUN, _GENUINE, _UNMATURED = map(OUTCOME_PARTS.index, ("fraud_run", "genuine", "unmatured"))
 _COUNT, _LOG, _LARGEST, _TIME = range(4)  # as in OUTCOME_FIGURES
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
-
-@_compile
+@compiled
 def outcomes(
     starts: Ints,
     time_us: Ints,
@@ -62,7 +59,7 @@ def outcomes(
                 figures[k, place] = table[wanted[k, 0], wanted[k, 1]]
 
 
-@_compile
+@compiled
 def _ascending_outcomes(
     times: Ints,
     label: Ints,
@@ -105,7 +102,7 @@ def _ascending_outcomes(
             _without_frauds(figure, end, run, frauds, logs, totals, figures[k])
 
 
-@_inline
+@inlined
 def _find_frauds(
     label: Ints, known: Ints, log: Ints, ks: Ints, scratch: Ints, matured: Ints
 ) -> None:
@@ -124,7 +121,7 @@ def _find_frauds(
                     matured[k, 1, i] += int(fraud >= end[i] - ks[k])
 
 
-@_inline
+@inlined
 def _without_frauds(
     figure: int, end: Ints, run: Ints, frauds: Ints, logs: Ints, totals: Ints, out: Ints
 ) -> None:
@@ -137,7 +134,7 @@ def _without_frauds(
             out[i] -= logs[i] - (totals[end[i]] - totals[run[i]])
 
 
-@_compile
+@compiled
 def _figure(
     part: int,
     figure: int,
@@ -167,7 +164,7 @@ def _figure(
         _largest_between(part, low, high, label, known, log, out)
 
 
-@_inline
+@inlined
 def _largest_between(
     part: int, low: Ints, high: Ints, label: Ints, known: Ints, log: Ints, out: Ints
 ) -> None:
@@ -179,7 +176,7 @@ def _largest_between(
                 out[i] = max(out[i], log[place])
 
 
-@_inline
+@inlined
 def _largest_since(low: Ints, log: Ints, out: Ints) -> None:
     """The largest log from `low`, which rises, to each event itself, excluded -> `out`.
 
@@ -198,7 +195,7 @@ def _largest_since(low: Ints, log: Ints, out: Ints) -> None:
         later = max(later, log[i])
 
 
-@_inline
+@inlined
 def _run_begin(first: int, end: int, label: Ints, known: int) -> int:
     """Where the known frauds begin that end the mature events `first` to `end`."""
     run = end
@@ -207,7 +204,7 @@ def _run_begin(first: int, end: int, label: Ints, known: int) -> int:
     return run
 
 
-@_inline
+@inlined
 def _matured_one_by_one(
     place: int,
     first: int,
@@ -236,7 +233,7 @@ def _matured_one_by_one(
         k += 1
 
 
-@_inline
+@inlined
 def _one_by_one(
     figures: Ints,
     begin: int,

@@ -5,20 +5,20 @@ a byte, low ones first, as in Protocol Buffers (https://protobuf.dev/programming
 Hashes, which have no small values, take eight bytes, little-endian.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from feature_store.machine_code import inlined
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
 _LOW_57 = (1 << 57) - 1
 _LOW_63 = (1 << 63) - 1
 
 
-@_inline
+@inlined
 def put(data: Bytes, at: int, number: int) -> int:
     """Write an integer at a place; returns the next place."""
     folded = (number << 1) ^ (number >> 63)
@@ -30,7 +30,7 @@ def put(data: Bytes, at: int, number: int) -> int:
     return at + 1
 
 
-@_inline
+@inlined
 def get(data: Bytes, at: int) -> tuple[int, int]:
     """The integer at a place, and the next place."""
     folded, shift = 0, 0
@@ -44,7 +44,7 @@ def get(data: Bytes, at: int) -> tuple[int, int]:
     return ((folded >> 1) & _LOW_63) ^ -(folded & 1), at
 
 
-@_inline
+@inlined
 def put_hash(data: Bytes, at: int, number: int) -> int:
     """Write an integer in eight bytes; returns the next place."""
     for byte in range(8):
@@ -52,7 +52,7 @@ def put_hash(data: Bytes, at: int, number: int) -> int:
     return at + 8
 
 
-@_inline
+@inlined
 def get_hash(data: Bytes, at: int) -> tuple[int, int]:
     """The integer in the eight bytes at a place, and the next place."""
     number: int = 0

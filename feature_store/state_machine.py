@@ -6,9 +6,9 @@ packed again. Before an event is added, the aggregates it sees are written to th
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from feature_store.machine_code import compiled, inlined
 from feature_store.state_bytes import Bytes, Ints
 from feature_store.state_packing import (
     COUNT,
@@ -33,9 +33,6 @@ from feature_store.state_packing import (
 from fraud.domain.aggregates import NONE, OUTCOME_MEMORY
 from fraud.domain.windows import LATENESS_HOPS
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
-
 
 class EventColumns(NamedTuple):
     """Events as columns, shape (m,); `values` has shape (fields, m)."""
@@ -57,7 +54,7 @@ class LabelColumns(NamedTuple):
     event_id: Ints
 
 
-@_inline
+@inlined
 def _first_at_least(tiles: Ints, count: int, wanted: int) -> int:
     """Place of the first of `tiles[:count]`, which ascend, that is >= wanted."""
     low, high = 0, count
@@ -72,7 +69,7 @@ def _first_at_least(tiles: Ints, count: int, wanted: int) -> int:
     return low
 
 
-@_inline
+@inlined
 def _read_window(spec: Spec, room: Room, w: int, now: int, out: Ints) -> None:
     tier, latest = spec.window_tier[w], room.scalars[LATEST]
     hop, reach = spec.tier_hop[tier], spec.window_reach[w]
@@ -91,7 +88,7 @@ def _read_window(spec: Spec, room: Room, w: int, now: int, out: Ints) -> None:
             out[spec.window_out[w, c]] = total
 
 
-@_compile
+@compiled
 def _read(spec: Spec, room: Room, now: int, out: Ints) -> None:
     """The aggregates that an event at `now` sees, into `out` (aggregates,)."""
     for w in range(len(spec.window_tier)):
@@ -108,7 +105,7 @@ def _read(spec: Spec, room: Room, now: int, out: Ints) -> None:
         _read_parts(spec, room, now, out)
 
 
-@_inline
+@inlined
 def _read_seen(spec: Spec, room: Room, now: int, out: Ints) -> None:
     for w in range(len(spec.seen_field)):
         field, hop = spec.seen_field[w], spec.seen_hop[w]
@@ -120,7 +117,7 @@ def _read_seen(spec: Spec, room: Room, now: int, out: Ints) -> None:
         out[spec.seen_out[w]] = total
 
 
-@_inline
+@inlined
 def _read_matured(spec: Spec, room: Room, now: int, out: Ints) -> None:
     for each in range(len(spec.ks)):
         count, fraud, k = 0, 0, room.outcome_count[0] - 1
@@ -135,7 +132,7 @@ def _read_matured(spec: Spec, room: Room, now: int, out: Ints) -> None:
             out[spec.matured_out[each, 1]] = fraud
 
 
-@_compile
+@compiled
 def _read_parts(spec: Spec, room: Room, now: int, out: Ints) -> None:
     figures = np.zeros((3, 4), np.int64)
     figures[:, 3] = NONE
@@ -160,7 +157,7 @@ def _read_parts(spec: Spec, room: Room, now: int, out: Ints) -> None:
                 out[spec.parts_out[part, figure]] = figures[part, figure]
 
 
-@_inline
+@inlined
 def _drop_out_of_reach(spec: Spec, room: Room, tier: int) -> None:
     """Forget the tiles that no window can reach any more."""
     latest, tiles, count = room.scalars[LATEST], room.tiles[tier], room.tile_count[tier]
@@ -176,7 +173,7 @@ def _drop_out_of_reach(spec: Spec, room: Room, tier: int) -> None:
         room.tile_count[tier] = count - gone
 
 
-@_compile
+@compiled
 def _add_to_tile(spec: Spec, room: Room, tier: int, time: int, amount: int, log: int) -> None:
     if room.tile_count[tier] == room.tiles.shape[1]:
         _drop_out_of_reach(spec, room, tier)
@@ -202,7 +199,7 @@ def _add_to_tile(spec: Spec, room: Room, tier: int, time: int, amount: int, log:
             room.sums[tier, c, place] += log * log
 
 
-@_inline
+@inlined
 def _remember(ids: Ints, times: Ints, count: int, value: int, now: int) -> int:
     """Move a value to the recent end, forgetting the oldest where the memory is full."""
     at = -1
@@ -217,7 +214,7 @@ def _remember(ids: Ints, times: Ints, count: int, value: int, now: int) -> int:
     return count
 
 
-@_compile
+@compiled
 def _add_event(spec: Spec, room: Room, events: EventColumns, row: int) -> None:
     now, values, scalars = events.time_us[row], events.values[:, row], room.scalars
     for tier in range(len(spec.tier_hop) - spec.label_tiers):
@@ -241,7 +238,7 @@ def _add_event(spec: Spec, room: Room, events: EventColumns, row: int) -> None:
     scalars[LATEST] = max(scalars[LATEST], now)
 
 
-@_inline
+@inlined
 def _add_outcome(room: Room, event_id: int, now: int, log: int) -> None:
     count = room.outcome_count[0]
     if count == OUTCOME_MEMORY:
@@ -256,7 +253,7 @@ def _add_outcome(room: Room, event_id: int, now: int, log: int) -> None:
     room.outcome_count[0] = count + 1
 
 
-@_compile
+@compiled
 def _add_label(spec: Spec, room: Room, labels: LabelColumns, row: int) -> None:
     tiers, happened, scalars = len(spec.tier_hop), labels.event_us[row], room.scalars
     nothing = int(np.int64(0))  # typed: a literal would compile the callee once more
@@ -270,7 +267,7 @@ def _add_label(spec: Spec, room: Room, labels: LabelColumns, row: int) -> None:
             room.outcome_fraud[k] = 1
 
 
-@_inline
+@inlined
 def _most_tiles(specs: Specs, data: Bytes, starts: Ints, label_starts: Ints) -> int:
     """Tiles that any tier of any of the states may come to hold."""
     most = specs.tiles
@@ -303,7 +300,7 @@ class Shown(NamedTuple):
     label_starts: Ints
 
 
-@_inline
+@inlined
 def _end_of_kind(kinds: Ints, begin: int) -> int:
     """Place behind the entities from `begin` on that are of one kind."""
     end = begin + 1
@@ -312,7 +309,7 @@ def _end_of_kind(kinds: Ints, begin: int) -> int:
     return end
 
 
-@_compile
+@compiled
 def advance(
     specs: Specs, kinds: Ints, data: Bytes, starts: Ints, shown: Shown, table: Ints
 ) -> tuple[Bytes, Ints]:

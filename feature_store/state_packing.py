@@ -7,9 +7,9 @@ outcome's time together with the bit that says whether it was fraud: small numbe
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from feature_store.machine_code import compiled, inlined
 from feature_store.state_bytes import Bytes, Ints, get, get_hash, put, put_hash
 from fraud.domain.aggregates import DISTINCT_MEMORY, NONE, OUTCOME_MEMORY
 from fraud.domain.windows import LATENESS_HOPS
@@ -20,9 +20,6 @@ COUNT, LATEST, FIRST, LAST, LATEST_FRAUD, EARLIEST_FRAUD, WHERE, WHERE_TIME = ra
 _HEADER = 2  # bytes with the number of tiles of the longest tier
 _SCALAR_BYTES = 128
 _SPARE_TILES = 32  # tiles that may pile up before those out of reach are dropped
-
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 
 
 class Spec(NamedTuple):
@@ -119,7 +116,7 @@ def packed_specs(specs: Sequence[Spec]) -> Specs:
     )
 
 
-@_inline
+@inlined
 def spec_at(specs: Specs, place: int) -> Spec:
     """The spec at a place."""
     n, at = specs.numbers, specs.starts[place * _FIELDS :]
@@ -169,7 +166,7 @@ class Room(NamedTuple):
     outcome_count: Ints
 
 
-@_inline
+@inlined
 def new_room(specs: Specs, tiles: int) -> Room:
     """A room for a state of any of the specs, in which every tier holds up to so many tiles."""
     tiers, fields = specs.tiers, specs.fields
@@ -190,7 +187,7 @@ def new_room(specs: Specs, tiles: int) -> Room:
     )
 
 
-@_inline
+@inlined
 def clear(room: Room) -> None:
     """Make it the state of an entity that has shown nothing."""
     room.scalars[:] = NONE
@@ -201,13 +198,13 @@ def clear(room: Room) -> None:
     room.outcome_count[0] = 0
 
 
-@_inline
+@inlined
 def longest_tier(data: Bytes, at: int) -> int:
     """The number of tiles of a packed state's longest tier."""
     return int(np.int64(data[at])) | int(np.int64(data[at + 1])) << 8
 
 
-@_inline
+@inlined
 def _pack_scalars(room: Room, base: int, data: Bytes, at: int) -> int:
     scalars, known = room.scalars, 0
     for scalar in range(1, 8):
@@ -221,7 +218,7 @@ def _pack_scalars(room: Room, base: int, data: Bytes, at: int) -> int:
     return at
 
 
-@_inline
+@inlined
 def _unpack_scalars(room: Room, data: Bytes, at: int) -> int:
     scalars, base, known = room.scalars, 0, int(np.int64(data[at]))
     scalars[COUNT], at = get(data, at + 1)
@@ -235,7 +232,7 @@ def _unpack_scalars(room: Room, data: Bytes, at: int) -> int:
     return at
 
 
-@_inline
+@inlined
 def _pack_tier(spec: Spec, room: Room, tier: int, base: int, data: Bytes, at: int) -> int:
     count, before = room.tile_count[tier], base // spec.tier_hop[tier]
     at = put(data, at, count)
@@ -249,7 +246,7 @@ def _pack_tier(spec: Spec, room: Room, tier: int, base: int, data: Bytes, at: in
     return at
 
 
-@_inline
+@inlined
 def _unpack_tier(spec: Spec, room: Room, tier: int, base: int, data: Bytes, at: int) -> int:
     count, at = get(data, at)
     tile = base // spec.tier_hop[tier]
@@ -265,7 +262,7 @@ def _unpack_tier(spec: Spec, room: Room, tier: int, base: int, data: Bytes, at: 
     return at
 
 
-@_compile
+@compiled
 def pack(spec: Spec, room: Room, data: Bytes, at: int) -> int:
     """Write the state at a place; returns the place behind it."""
     longest = room.tile_count.max() if len(room.tile_count) > 0 else 0
@@ -292,7 +289,7 @@ def pack(spec: Spec, room: Room, data: Bytes, at: int) -> int:
     return place_behind
 
 
-@_compile
+@compiled
 def unpack(spec: Spec, data: Bytes, at: int, room: Room) -> None:
     """Read the state at a place into a room that was cleared."""
     at = _unpack_scalars(room, data, at + _HEADER)
@@ -318,7 +315,7 @@ def unpack(spec: Spec, data: Bytes, at: int, room: Room) -> None:
                 room.outcome_log[k], at = get(data, at)
 
 
-@_inline
+@inlined
 def most_bytes(spec: Spec, room: Room) -> int:
     """More bytes than the state can take."""
     size: int = _SCALAR_BYTES + 8 * len(spec.last_value)
