@@ -14,14 +14,14 @@ WHERE table_schema = 'public' AND table_name = %s AND is_generated = 'NEVER' AND
 _COPIES = {
     "transactions": {
         "transaction_id": "%(copy)s || '-' || transaction_id",
-        "seq": "seq - %(copy)s * %(span_us)s",
-        "timestamp": "timestamp - %(copy)s * %(span_us)s * interval '1 microsecond'",
-        "observed_at": "observed_at - %(copy)s * %(span_us)s * interval '1 microsecond'",
+        "seq": "seq - %(copy)s::bigint * %(span_us)s",
+        "timestamp": "timestamp - %(copy)s::bigint * %(span_us)s * interval '1 microsecond'",
+        "observed_at": "observed_at - %(copy)s::bigint * %(span_us)s * interval '1 microsecond'",
     },
     "decisions": {
         "decision_id": "md5(decision_id::text || %(copy)s)::uuid",
         "transaction_id": "%(copy)s || '-' || transaction_id",
-        "scored_at": "scored_at - %(copy)s * %(span_us)s * interval '1 microsecond'",
+        "scored_at": "scored_at - %(copy)s::bigint * %(span_us)s * interval '1 microsecond'",
     },
 }
 """What a copy of a row is otherwise than the row: earlier, and of another name."""
