@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from fraud.domain.errors import FraudError
 from fraud.run.places import Places
@@ -84,6 +84,8 @@ class Supervisor:
         try:
             self._call("startProcess", self._full(name), False)
         except xmlrpc.client.Fault as error:
+            if error.faultCode == Faults.SPAWN_ERROR:
+                return  # it has ended already, and `check` has its last words
             raise StartFailure(f"{name} cannot be started: {error.faultString}.") from None
 
     def check(self, name: str) -> None:

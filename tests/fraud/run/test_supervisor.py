@@ -2,10 +2,12 @@
 
 import os
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from supervisor.xmlrpc import Faults
 
 from fraud.run.places import LONGEST_SOCKET_PATH, Places
 from fraud.run.programs import Program
@@ -63,6 +65,29 @@ def test_a_program_that_ends_at_once_is_shown_with_its_last_words(places: Places
         supervisor.stop()
     assert "no disk left" in str(caught.value)
     assert str(places.log("weak")) in str(caught.value)
+
+
+def test_a_program_that_ends_before_its_start_is_reported_has_last_words(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine supervisord may know of the end when it answers."""
+    supervisor = Supervisor(places, [shell("weak", "echo no disk left; exit 3")])
+    supervisor.start(os.environ)
+    call = supervisor._call
+
+    def answered_late(method: str, *arguments: object) -> object:
+        answer = call(method, *arguments)
+        if method == "startProcess":
+            raise xmlrpc.client.Fault(Faults.SPAWN_ERROR, "SPAWN_ERROR: weak")
+        return answer
+
+    monkeypatch.setattr(supervisor, "_call", answered_late)
+    try:
+        supervisor.launch("weak")
+        with pytest.raises(StartFailure, match="no disk left"):
+            wait_for(lambda: supervisor.check("weak") is not None)
+    finally:
+        supervisor.stop()
 
 
 def test_a_program_that_was_restarted_meanwhile_did_not_start(places: Places) -> None:
