@@ -80,6 +80,33 @@ def test_what_arrives_during_a_batch_forms_the_next() -> None:
     assert run(work).batches == [[0], [1, 2, 3, 4, 5, 6, 7, 8]]
 
 
+def test_what_arrives_after_a_batch_of_a_few_goes_together() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        squares.gate.clear()
+        asked = [asyncio.create_task(collector.submit([0]))]
+        await in_flight(squares, 1)
+        asked += [asyncio.create_task(collector.submit([number])) for number in (1, 2)]
+        await asyncio.sleep(0)
+        squares.gate.set()
+        await asyncio.gather(*asked)
+        late = asyncio.create_task(collector.submit([3]))
+        await asyncio.sleep(0.05)  # without a pause it would have gone alone
+        assert await collector.submit([4]) == [16]
+        assert await late == [9]
+
+    assert run(work, Limits(pause_s=1.0)).batches == [[0], [1, 2], [3, 4]]
+
+
+def test_many_are_followed_at_once() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        started = time.perf_counter()
+        for count in (1, 4, 1):
+            await collector.submit(list(range(count)))
+        assert time.perf_counter() - started < 30.0
+
+    assert len(run(work, Limits(few=3, pause_s=60.0)).batches) == 3
+
+
 def test_a_large_request_is_cut_and_put_together_again() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         assert await collector.submit(list(range(10))) == [n * n for n in range(10)]
