@@ -122,6 +122,7 @@ class Collector(Generic[Request, Answer, Record]):
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
+        self._closing = threading.Event()
         self._batch_s = 0.0
 
     def start(self) -> None:
@@ -135,6 +136,7 @@ class Collector(Generic[Request, Answer, Record]):
         if not self._is_open:
             return
         self._is_open = False
+        self._closing.set()
         self._wake.put(False)
         await asyncio.to_thread(self._thread.join, timeout_s)
 
@@ -215,7 +217,7 @@ class Collector(Generic[Request, Answer, Record]):
                 self._answer(batch)
                 self._keep_records()
                 if 1 < len(batch) <= self.limits.few:
-                    time.sleep(self.limits.pause_s)
+                    self._closing.wait(self.limits.pause_s)
             self._keep_records()
 
     def _take(self) -> list[tuple[_Waiting[Request, Answer], int]]:
