@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -209,6 +210,7 @@ class WebhookPlace:
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         (self.folder / "secret").write_text(self.secret)
         self.requests: list[dict[str, Any]] = []
+        self._connections: set[socket.socket] = set()
         self._listen(0)
         self._write_file()
         self.environment = {
@@ -244,6 +246,9 @@ class WebhookPlace:
     def go(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self._connections):  # the threads that answer would live on
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def come_back(self) -> None:
         self._listen(self.port)
@@ -269,6 +274,14 @@ class WebhookPlace:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                place._connections.add(self.connection)
+
+            def finish(self) -> None:
+                place._connections.discard(self.connection)
+                super().finish()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
