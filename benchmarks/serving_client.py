@@ -6,7 +6,8 @@ Closed-loop, every connection sends its next request when it has its answer. Ope
 requests are due at moments drawn beforehand (Poisson), whatever the server does, and their
 latency counts from the moment they were due: a stall is paid for by everybody it held up
 (Tene 2013, "How NOT to Measure Latency"). Connections take turns, so that every worker gets its
-share, and none is idle for so long that the server closes it.
+share, and none is idle for so long that the server closes it. They are a pool such as a client
+keeps: each has had an answer before the first request is due.
 """
 
 import asyncio
@@ -27,6 +28,9 @@ CONNECTIONS_OPEN = 256
 
 DRAIN_S = 3.0
 
+_HELLO = b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+"""A first request; any answer will do, also that there is no such page."""
+
 
 class _Connection(asyncio.Protocol):
     """One connection with at most one request in flight."""
@@ -41,7 +45,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are of no such class
         self._load.is_idle(self)
 
-    def send(self, request: bytes, since: float) -> None:
+    def send(self, request: bytes, since: float | None) -> None:
         assert self._transport is not None
         self._since = since
         self._transport.write(request)
@@ -98,6 +102,8 @@ class _Load:
                 lambda: _Connection(self), "127.0.0.1", plan.port
             )
             self._all.append(connection)
+        if plan.rate:
+            await self._settle()
         self._is_running = True
         started = time.perf_counter()
         if plan.rate:
@@ -111,10 +117,18 @@ class _Load:
         self.figures.seconds = time.perf_counter() - started
         while self._in_flight and time.perf_counter() < started + plan.seconds + DRAIN_S:
             await asyncio.sleep(0.01)
-        for connection in self._all:
+        for connection in list(self._all):
             connection.close()
         await asyncio.sleep(0)  # what is unanswered now counts as an error
         return self.figures
+
+    async def _settle(self) -> None:
+        """Return when the server has taken all connections, and answered on each."""
+        asked, self._idle = self._idle, deque()
+        for connection in asked:
+            connection.send(_HELLO, None)
+        while len(self._idle) < len(self._all):
+            await asyncio.sleep(0.01)
 
     def is_idle(self, connection: _Connection) -> None:
         """A connection is free: the next request, or back to the others."""
@@ -126,6 +140,7 @@ class _Load:
             self._idle.append(connection)
 
     def is_lost(self, connection: _Connection) -> None:
+        self._all.remove(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 

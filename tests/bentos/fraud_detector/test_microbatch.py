@@ -107,6 +107,42 @@ def test_many_are_followed_at_once() -> None:
     assert len(run(work, Limits(few=3, pause_s=60.0)).batches) == 3
 
 
+def test_the_event_loop_rests_while_a_batch_is_in_flight() -> None:
+    rests: list[float] = []
+
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        squares.gate.clear()
+        first = asyncio.create_task(collector.submit([0]))
+        await in_flight(squares, 1)
+        others = [asyncio.create_task(collector.submit([number])) for number in (1, 2)]
+        await asyncio.sleep(0)  # both are submitted, and one rest stands behind them
+        started = time.perf_counter()
+        await asyncio.sleep(0)
+        rests.append(time.perf_counter() - started)
+        await asyncio.sleep(0)
+        squares.gate.set()
+        assert await asyncio.gather(first, *others) == [[0], [1], [4]]
+
+    run(work, Limits(rest_s=0.2))
+    assert rests[0] >= 0.2
+
+
+def test_an_answer_ends_the_rest() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        squares.gate.clear()
+        first = asyncio.create_task(collector.submit([0]))
+        await in_flight(squares, 1)
+        opener = threading.Timer(0.1, squares.gate.set)
+        opener.start()
+        started = time.perf_counter()
+        second = asyncio.create_task(collector.submit([1]))
+        assert await asyncio.gather(first, second) == [[0], [1]]
+        assert 0.05 < time.perf_counter() - started < 30.0
+        opener.join()
+
+    run(work, Limits(rest_s=60.0))
+
+
 def test_a_large_request_is_cut_and_put_together_again() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         assert await collector.submit(list(range(10))) == [n * n for n in range(10)]
