@@ -57,6 +57,16 @@ async def in_flight(squares: Squares, batches: int) -> None:
         await asyncio.sleep(0.001)
 
 
+async def one_in_flight(
+    collector: Collector[int, int, str], squares: Squares
+) -> asyncio.Task[list[int | FraudError]]:
+    """A request whose batch ends when the gate opens."""
+    squares.gate.clear()
+    first = asyncio.create_task(collector.submit([0]))
+    await in_flight(squares, 1)
+    return first
+
+
 def test_a_lone_request_starts_at_once() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         started = time.perf_counter()
@@ -68,9 +78,7 @@ def test_a_lone_request_starts_at_once() -> None:
 
 def test_what_arrives_during_a_batch_forms_the_next() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        squares.gate.clear()
-        first = asyncio.create_task(collector.submit([0]))
-        await in_flight(squares, 1)
+        first = await one_in_flight(collector, squares)
         others = [asyncio.create_task(collector.submit([number])) for number in range(1, 9)]
         await asyncio.sleep(0)
         squares.gate.set()
@@ -111,9 +119,7 @@ def test_the_event_loop_rests_while_a_batch_is_in_flight() -> None:
     rests: list[float] = []
 
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        squares.gate.clear()
-        first = asyncio.create_task(collector.submit([0]))
-        await in_flight(squares, 1)
+        first = await one_in_flight(collector, squares)
         others = [asyncio.create_task(collector.submit([number])) for number in (1, 2)]
         await asyncio.sleep(0)  # both are submitted, and one rest stands behind them
         started = time.perf_counter()
@@ -129,9 +135,7 @@ def test_the_event_loop_rests_while_a_batch_is_in_flight() -> None:
 
 def test_an_answer_ends_the_rest() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        squares.gate.clear()
-        first = asyncio.create_task(collector.submit([0]))
-        await in_flight(squares, 1)
+        first = await one_in_flight(collector, squares)
         opener = threading.Timer(0.1, squares.gate.set)
         opener.start()
         started = time.perf_counter()
@@ -152,9 +156,7 @@ def test_a_large_request_is_cut_and_put_together_again() -> None:
 
 def test_single_requests_overtake_bulk_which_keeps_its_share() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        squares.gate.clear()
-        first = asyncio.create_task(collector.submit([0]))
-        await in_flight(squares, 1)
+        first = await one_in_flight(collector, squares)
         bulk = asyncio.create_task(collector.submit([100] * 6))
         singles = [asyncio.create_task(collector.submit([n])) for n in range(1, 6)]
         await asyncio.sleep(0)
@@ -203,9 +205,7 @@ def test_who_could_not_be_answered_in_time_is_refused_at_once() -> None:
 
 def test_who_waits_too_long_is_told_and_no_work_is_spent_on_them() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        squares.gate.clear()
-        first = asyncio.create_task(collector.submit([0]))
-        await in_flight(squares, 1)
+        first = await one_in_flight(collector, squares)
         with pytest.raises(UnavailableError, match="No answer within"):
             await collector.submit([1])
         with pytest.raises(UnavailableError):
