@@ -15,6 +15,7 @@ import httpx
 
 from benchmarks.memory import peak_mb
 from fraud.domain.errors import FraudError
+from fraud.run.bento import compile_loops, source_root
 from fraud.run.places import Places
 from fraud.run.programs import bentoml_environment, tool
 from fraud.settings import Settings
@@ -58,6 +59,8 @@ def ours(settings: Settings, token: str) -> Iterator[Server]:
         "DATABASE_URL": "",
         **bentoml_environment(settings, places),
     }
+    log = places.log("compile")
+    compile_loops(source_root(), {**os.environ, **environment}, log)  # as `fraud bento build` does
     with _served("ours", _bentoml(OURS), settings.run_dir, environment, token) as server:
         yield server
 

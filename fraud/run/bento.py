@@ -45,14 +45,25 @@ def build(settings: Settings) -> str:
         log.write_text(done.stdout + done.stderr)
         raise FraudError("The Bento could not be built.", remedy=f"See {log}.")
     tag = tags[-1].removeprefix("__tag__:")
-    _compile(places, tag, environment)
+    sources = places.bentoml_home / "bentos" / BENTO / tag.partition(":")[2] / "src"
+    compile_loops(sources, environment, places.log("bento-build"))
     memory.write_text(json.dumps({"digest": digest, "tag": tag}))
     return tag
 
 
-def _compile(places: Places, tag: str, environment: Mapping[str, str]) -> None:
-    """Compile the scoring loops of a Bento now, so that no worker has to when it starts."""
-    name, _, version = tag.partition(":")
+def compile_loops(sources: Path, environment: Mapping[str, str], log: Path) -> None:
+    """Compile the scoring loops now, so that no worker has to when it starts.
+
+    It is done in a process of its own: a worker would keep the compiler's memory.
+
+    Args:
+        sources: folder of the packages to import.
+        environment: of the workers; `NUMBA_CACHE_DIR` says where the machine code goes.
+        log: where to say what went wrong.
+
+    Raises:
+        FraudError: something did.
+    """
     script = (
         "from feature_store.batch import type_layout, warm_up\n"
         "from fraud.types.registry import fraud_types\n"
@@ -60,14 +71,13 @@ def _compile(places: Places, tag: str, environment: Mapping[str, str]) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-B", "-c", script],  # machine code only, no bytecode in the Bento
-        cwd=places.bentoml_home / "bentos" / name / version / "src",
+        cwd=sources,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        log = places.log("bento-build")
         log.write_text(done.stdout + done.stderr)
         raise FraudError("The scoring loops could not be compiled.", remedy=f"See {log}.")
 
