@@ -5,8 +5,9 @@ arrive. This protocol class adds that, and answers what is no HTTP as the guard 
 
 Between uvicorn and the guard stand BentoML's middlewares. For a scoring request, which has its
 own deadline and counters, they did nothing but make a second task, a timer of 30 s and four more
-calls of whatever is sent; so its application is called from here. And its answer, which uvicorn
-writes in two parts, leaves as one: every write is a system call that wakes the client.
+calls of whatever is sent; so its door is asked from here. And its answer, which uvicorn checks
+header by header and writes in two parts, leaves as one: every write is a system call that wakes
+the client.
 
 BentoML starts uvicorn itself and lets nobody name the protocol class, or the event loop. uvicorn
 finds them in tables by name, so ours are entered there; the service does so when it is imported,
@@ -15,13 +16,13 @@ which is before its server is made.
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import orjson
 import uvicorn.config
-from starlette.types import ASGIApp
+from starlette.responses import Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -29,6 +30,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from bentos.fraud_detector.entrances import Door
 from bentos.fraud_detector.hardening import HARDENED, HARDENED_TLS
 from bentos.fraud_detector.problems import MEDIA_TYPE, Problem
 
@@ -47,63 +49,45 @@ _LOOP = "bentos.fraud_detector.sharing:loop_factory"
 _NOTHING = -1, 0.0
 """What a connection waits for between requests; else the number of a message and seconds."""
 
-_CONTINUE = b"HTTP/1.1 100 "
+_FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 
-_installed: dict[str, ASGIApp] = {}
+_installed: dict[str, Door] = {}
 
 
-def install(doors: Mapping[str, ASGIApp] | None = None) -> None:
+def install(doors: Mapping[str, Door] | None = None) -> None:
     """Make these what servers use that name none; call it before they are made.
 
     Args:
-        doors: applications that are handed the POST requests of their path, without a way
-            through the server's own; each answers with a head and one body.
+        doors: asked for the answers to POST requests of their path, without a way through the
+            server's application.
     """
     uvicorn.config.HTTP_PROTOCOLS["auto"] = _PROTOCOL
     uvicorn.config.LOOP_FACTORIES["auto"] = _LOOP
     _installed.update(doors or {})
 
 
+async def _nothing(*_: object) -> None:
+    """An application that answers nothing: what stands before it is asked to change a scope."""
+
+
 @cache
-def _doors(config: uvicorn.config.Config) -> Mapping[str, ASGIApp]:
-    """The doors, behind what uvicorn itself puts before every application."""
+def _proxies(config: uvicorn.config.Config) -> ProxyHeadersMiddleware | None:
+    """What uvicorn puts before every application: it believes proxies who the caller is."""
     if not config.proxy_headers:
-        return _installed
-    hosts = config.forwarded_allow_ips
-    return {path: ProxyHeadersMiddleware(door, hosts) for path, door in _installed.items()}  # type: ignore[arg-type, misc]
+        return None
+    return ProxyHeadersMiddleware(_nothing, config.forwarded_allow_ips)
 
 
-class _AtOnce:
-    """The transport of an answer whose head waits for its body, which always comes.
+def _head(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they are sent."""
+    return b"".join([name + b": " + value + b"\r\n" for name, value in headers])
 
-    It knows nothing of the answer: whoever refers to each other waits for the garbage collector.
-    """
 
-    __slots__ = ("_head", "_transport")
+_HARDENED, _HARDENED_TLS = _head(HARDENED), _head(HARDENED_TLS)
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = None
 
-    def write(self, data: bytes) -> None:
-        """Send it, but for a head."""
-        if self._head is not None:
-            self._transport.write(self._head + data)
-            self._head = b""
-        elif data.startswith(_CONTINUE):
-            self._transport.write(data)
-        else:
-            self._head = data
-
-    def is_closing(self) -> bool:
-        """Whether the connection ends."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """End the connection; what was given to it is sent."""
-        if self._head:
-            self.write(b"")
-        self._transport.close()
+def _no_more() -> None:
+    """What a finished cycle has to tell its connection, to which it no longer refers."""
 
 
 class TimedHttp(HttpToolsProtocol):
@@ -115,7 +99,7 @@ class TimedHttp(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.on_lost: Callable[[], None] = lambda: None
-        self._doors = _doors(self.config)
+        self._proxies = _proxies(self.config)
         self._cut: asyncio.TimerHandle | None = None
         self._timed = _NOTHING
         self._awaited = _NOTHING
@@ -175,11 +159,46 @@ class TimedHttp(HttpToolsProtocol):
         self._refuse(Problem("malformed-request", "What was sent is not an HTTP/1.1 request."))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        door = self._doors.get(cycle.scope["path"])
-        if door is not None and cycle.scope["method"] == "POST":
-            cycle.transport = _AtOnce(cycle.transport)  # type: ignore[assignment]
-            app = door
-        super()._start_asgi_task(cycle, app)
+        door = _installed.get(cycle.scope["path"])
+        if door is None or cycle.scope["method"] != "POST":
+            super()._start_asgi_task(cycle, app)
+            return
+        task = self.loop.create_task(self._ask(cycle, door))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _ask(self, cycle: RequestResponseCycle, door: Door) -> None:
+        """Have a door answer a request; a connection without an answer ends."""
+        try:
+            scope = cycle.scope
+            if self._proxies is not None and not _FORWARDED.isdisjoint(dict(scope["headers"])):
+                await self._proxies(scope, cycle.receive, cycle.send)
+            body = None if cycle.more_body or cycle.disconnected else bytes(cycle.body)
+            response = await door.answer(scope, cycle.receive, body)
+            if cycle.flow.write_paused and not cycle.disconnected:
+                await cycle.flow.drain()
+            if response is not None and not cycle.disconnected:
+                self._answer(cycle, response)
+        finally:
+            cycle.on_response = _no_more
+            if not cycle.response_complete:
+                cycle.transport.close()
+
+    def _answer(self, cycle: RequestResponseCycle, response: Response) -> None:
+        """Send an answer, and go on with the next request."""
+        headers = response.raw_headers
+        keep_alive = cycle.keep_alive and (b"connection", b"close") not in headers
+        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        hardened = _HARDENED_TLS if cycle.scope["scheme"] == "https" else _HARDENED
+        own = _head([*cycle.default_headers, *headers])
+        cycle.transport.write(
+            b"".join((STATUS_LINE[response.status_code], own, hardened, end, response.body))
+        )
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
 
     def _headers(self) -> tuple[int, float]:
         return self._message_count, HEADERS_TIMEOUT_S
@@ -224,12 +243,13 @@ class TimedHttp(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answer in place of the application, and hang up."""
         body = orjson.dumps(problem.body())
-        lines = [
-            *(HARDENED_TLS if self.scheme == "https" else HARDENED),
-            (b"content-type", MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in lines)
+        head = _head(
+            [
+                *(HARDENED_TLS if self.scheme == "https" else HARDENED),
+                (b"content-type", MEDIA_TYPE.encode()),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ]
+        )
         self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
         self.transport.close()

@@ -1,36 +1,29 @@
 """The guard in front of every route: who asks, how much they send, and in which form.
 
-A pure ASGI middleware: one stands before the pages BentoML adds by itself as well, and one
-before the scoring routes, which the connection calls without a way through BentoML. It
-reads the body (bounded in bytes and time) and hands it on in the scope: nothing behind it
-ever touches bytes of somebody who was not let in. Slow headers are the connection's affair.
+It reads the body (bounded in bytes and time): nothing behind it ever touches bytes of somebody
+who was not let in. Slow headers are the connection's affair; where it stands, that of
+`entrances`.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from bentos.fraud_detector.access import Access, AccessTable
-from bentos.fraud_detector.hardening import HARDENED, HARDENED_TLS
-from bentos.fraud_detector.problems import Problem, internal_error, problem_of
+from bentos.fraud_detector.problems import Problem, problem_of
 from bentos.fraud_detector.rate import address_key
 from fraud.domain.errors import AccessError, RateLimited, Unauthenticated, UnknownKey
 from fraud.security.tokens import Principal, require
-
-CALL = "fraud.call"
-"""Key of the `Call` in the ASGI scope of a request that was let in."""
 
 BODY_TIMEOUT_S = 8.0
 ANONYMOUS = "anonymous"
 
 _ONCE = (b"authorization", b"content-type", b"content-encoding")
 """Headers of which two could mean one thing to us and another to who stands before us."""
-
-log = logging.getLogger("fraud.detector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,94 +75,51 @@ class Desk(Protocol):
         """Keep the audit record of a refusal."""
 
 
-class _HardenedSend:
-    """Adds the security headers, and remembers whether an answer has begun."""
-
-    __slots__ = ("_headers", "_send", "has_started")
-
-    def __init__(self, send: Send, scheme: str) -> None:
-        self._send = send
-        self._headers = HARDENED_TLS if scheme == "https" else HARDENED
-        self.has_started = False
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.has_started = True
-            message["headers"] = [*message.get("headers", ()), *self._headers]
-        await self._send(message)
-
-
 class Guard:
-    """ASGI middleware; see the module.
+    """Lets a request in, or says what it is answered instead.
 
     Args:
-        app: what stands behind it.
         desk: gives the desk of this process, once it has started.
     """
 
-    def __init__(self, app: ASGIApp, desk: Callable[[], Desk]) -> None:
-        self._app = app
+    def __init__(self, desk: Callable[[], Desk]) -> None:
         self._desk = desk
         self._table = AccessTable()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or answer it here."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        elif scope["type"] != "http":  # no route speaks websocket
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await self._http(scope, receive, _HardenedSend(send, scope["scheme"]))
+    async def admit(
+        self, scope: Scope, receive: Receive, body: bytes | None = None
+    ) -> Call | Response | None:
+        """The call that a request makes, or what it is answered; None where the caller hung up.
 
-    async def _http(self, scope: Scope, receive: Receive, send: _HardenedSend) -> None:
+        Args:
+            scope: of the request, as in ASGI.
+            receive: gives its body, as in ASGI.
+            body: all of it, where it is here already.
+        """
         path: str = scope["path"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         access = self._table.find(path, scope["method"])
         origin = scope["client"][0] if scope.get("client") else "unknown"
-        call = Call(ANONYMOUS, origin)
+        actor = ANONYMOUS
         try:
             principal = await self._identify(access, scope["headers"], headers, origin)
             if principal is not None:
-                call = Call(principal.subject, origin)
+                actor = principal.subject
                 self._admit(principal, access)
         except RateLimited as error:
-            await self._throttle(call, path, error, scope, receive, send)
+            return await self._throttle(Call(actor, origin), path, error)
         except AccessError as error:
-            await self._refuse(call, path, problem_of(error), scope, receive, send)
-        else:
-            await self._take(call, access, headers, scope, receive, send)
-
-    async def _take(
-        self,
-        call: Call,
-        access: Access | None,
-        headers: Mapping[bytes, bytes],
-        scope: Scope,
-        receive: Receive,
-        send: _HardenedSend,
-    ) -> None:
-        """Read the body of a call that may be made, and hand it on."""
-        path: str = scope["path"]
+            return await self._refuse(Call(actor, origin), path, problem_of(error))
         problem = _wrong_place(access, path, scope["method"]) or _wrong_form(access, headers)
         if problem is None and access is not None and access.max_body:
-            body = await _read_body(receive, access.max_body)
-            if body is None:
-                return  # the caller hung up
-            if isinstance(body, Problem):
-                problem = body
-            else:
-                call = Call(call.actor, call.origin, body)
-                receive = _replay(body, receive)
-        if problem is not None:
-            await self._refuse(call, path, problem, scope, receive, send)
-            return
-        scope[CALL] = call
-        try:
-            await self._app(scope, receive, send)
-        except Exception:
-            log.exception("%s %s broke", scope["method"], access.path if access else "?")
-            if not send.has_started:
-                await internal_error().response(path)(scope, receive, send)
+            found = await _whole(body, receive, access.max_body)
+            if isinstance(found, bytes):
+                return Call(actor, origin, found)
+            if found is None:
+                return None
+            problem = found
+        call = Call(actor, origin)
+        return call if problem is None else await self._refuse(call, path, problem)
 
     def _admit(self, principal: Principal, access: Access | None) -> None:
         self._desk().admit_subject(principal.subject)
@@ -210,21 +160,16 @@ class Guard:
                 raise
             return self._desk().verify(text)
 
-    async def _throttle(
-        self, call: Call, path: str, error: RateLimited, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _throttle(self, call: Call, path: str, error: RateLimited) -> Response:
         problem = problem_of(error)
         if error.is_news:
-            await self._refuse(call, path, problem, scope, receive, send)
-        else:
-            self._desk().throttled()
-            await problem.response(path)(scope, receive, send)
+            return await self._refuse(call, path, problem)
+        self._desk().throttled()
+        return problem.response(path)
 
-    async def _refuse(
-        self, call: Call, path: str, problem: Problem, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _refuse(self, call: Call, path: str, problem: Problem) -> Response:
         await self._desk().refused(call, path, problem)
-        await problem.response(path)(scope, receive, send)
+        return problem.response(path)
 
 
 def _check_repetition(raw_headers: Sequence[tuple[bytes, bytes]]) -> None:
@@ -265,6 +210,13 @@ def _wrong_form(access: Access | None, headers: Mapping[bytes, bytes]) -> Proble
     return _too_large(access.max_body) if int(length) > access.max_body else None
 
 
+async def _whole(body: bytes | None, receive: Receive, limit: int) -> bytes | Problem | None:
+    """The body, read if need be; what is wrong with it, or None where the caller hung up."""
+    if body is None:
+        return await _read_body(receive, limit)
+    return body if len(body) <= limit else _too_large(limit)
+
+
 async def _read_body(receive: Receive, limit: int) -> bytes | Problem | None:
     """The whole body, what is wrong with it, or None where the caller hung up."""
     body = b""
@@ -292,17 +244,3 @@ def _too_large(limit: int) -> Problem:
     return Problem(
         "body-too-large", f"The body has more than {limit:,} bytes. Send less, or in several parts."
     )
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` for those behind the guard that read bodies themselves."""
-    is_given = False
-
-    async def again() -> Message:
-        nonlocal is_given
-        if is_given:
-            return await receive()
-        is_given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again

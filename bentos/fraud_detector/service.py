@@ -1,7 +1,7 @@
 """The BentoML service: one class that holds a worker's parts and serves our HTTP API.
 
-BentoML packs, starts and supervises; the routes are ours (docs/adr/0002). A guard is added
-as a middleware, so that it stands before BentoML's pages as well; another one before the scoring
+BentoML packs, starts and supervises; the routes are ours (docs/adr/0002). The guard is added
+as a middleware, so that it stands before BentoML's pages as well, and stands before the scoring
 routes, to which connections lead directly.
 """
 
@@ -11,7 +11,8 @@ import sys
 import bentoml
 
 from bentos.fraud_detector import connection
-from bentos.fraud_detector.api import SCORING_ROUTES, create_app, scoring_app
+from bentos.fraud_detector.api import create_app, doors
+from bentos.fraud_detector.entrances import GuardMiddleware
 from bentos.fraud_detector.guard import Desk, Guard
 from bentos.fraud_detector.health import is_ready
 from bentos.fraud_detector.metrics import process_metrics
@@ -34,7 +35,8 @@ def _desk() -> Desk:
 
 install_masking()
 api = create_app()
-connection.install(dict.fromkeys(SCORING_ROUTES, Guard(scoring_app(api), _desk)))
+guard = Guard(_desk)
+connection.install(doors(api, guard))
 
 
 @bentoml.asgi_app(api, path="/")
@@ -73,4 +75,4 @@ class FraudDetector:
 
 
 # mypy ignores what class decorators return.
-FraudDetector.add_asgi_middleware(Guard, desk=_desk)  # type: ignore[attr-defined]
+FraudDetector.add_asgi_middleware(GuardMiddleware, guard=guard)  # type: ignore[attr-defined]

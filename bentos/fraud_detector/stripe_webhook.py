@@ -11,7 +11,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bentos.fraud_detector.guard import CALL, Call
+from bentos.fraud_detector.entrances import CALL
+from bentos.fraud_detector.guard import Call
 from bentos.fraud_detector.problems import problem_of
 from bentos.fraud_detector.runtime import Runtime
 from fraud.domain.errors import FraudError, NotFound

@@ -8,7 +8,8 @@ from fastapi import Depends, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from bentos.fraud_detector.guard import CALL, Call
+from bentos.fraud_detector.entrances import CALL
+from bentos.fraud_detector.guard import Call
 from bentos.fraud_detector.intake import (
     DEFAULT_FRAUD_TYPE,
     parse_object,

@@ -204,6 +204,27 @@ def test_an_answer_leaves_as_a_whole(detector: Detector, connection: socket.sock
     assert json.loads(body)["replayed"] is False
 
 
+def test_a_fault_is_answered_and_the_connection_goes_on(
+    detector: Detector, connection: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(detector.runtime.collector, "submit", None)
+        connection.sendall(a_request(detector))
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"internal-error" in answer
+    assert all(each in answer for each in SECURITY_HEADERS)
+    connection.sendall(a_request(detector))
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/health"])
+def test_a_proxy_is_believed_what_its_caller_uses(detector: Detector, path: str) -> None:
+    strict = "strict-transport-security"
+    assert strict not in detector.client.post(path).headers
+    assert strict in detector.client.post(path, headers={"x-forwarded-proto": "https"}).headers
+
+
 def test_scoring_leaves_nothing_to_the_garbage_collector(
     detector: Detector, connection: socket.socket
 ) -> None:
