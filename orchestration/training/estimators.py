@@ -4,6 +4,7 @@ Every function takes features as float32, shape (n, F), because that is what the
 graph is given; estimators never leave training.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +61,17 @@ def _fit_trees(kind: Any, features: Narrow, is_fraud: Flags, params: Params, see
     own = dict(params)
     rows = subsample(is_fraud, own.pop("genuine_rows"), seed)
     forest = kind(n_jobs=FOREST_JOBS, random_state=seed, **own)
-    return forest.fit(features[rows], is_fraud[rows])
+    with _warnings_kept():
+        return forest.fit(features[rows], is_fraud[rows])
+
+
+def _warnings_kept() -> "warnings.catch_warnings[None]":
+    """For the while of a forest's work: no warning is an error; afterwards, the filters of before.
+
+    A forest's threads set and restore the process's warning filters across each other
+    (scikit-learn issue 32631): they may be lost, and scikit-learn then warns of itself.
+    """
+    return warnings.catch_warnings(action="default")
 
 
 def subsample(is_fraud: Flags, max_genuine: int, seed: int) -> NDArray[np.int64]:
@@ -115,6 +126,12 @@ def _narrowed(line: str) -> str:
     narrow = exact.astype(np.float32)
     narrow = np.where(narrow > exact, np.nextafter(narrow, np.float32(-np.inf)), narrow)
     return "threshold=" + " ".join(repr(float(value)) for value in narrow)
+
+
+def predict_forest(forest: Any, features: Narrow) -> Floats:
+    """Probabilities of fraud, shape (n,), of a forest."""
+    with _warnings_kept():
+        return predict_second_column(forest, features)
 
 
 def predict_second_column(estimator: Any, features: Narrow) -> Floats:

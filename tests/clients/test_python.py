@@ -34,7 +34,7 @@ from fraud_client.exchange import retry_after_s
 from tests.bentos.fraud_detector.detector import LEAST, Detector, a_body, a_transaction
 from tests.clients.conftest import BURST, client_token, expired_token
 from tests.clients.gateway import LATE_S, Fault, Gateway
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port
 
 ROOT = Path(__file__).resolve().parents[2] / "clients" / "python"
 QUICK = Retry(attempts=3, base_s=0.01)
@@ -183,7 +183,7 @@ def test_what_is_no_problem_object_is_an_error_too(
 
 def test_nobody_there_is_no_answer(make: Make) -> None:
     with pytest.raises(NoAnswer) as nobody:
-        make(f"http://127.0.0.1:{free_port()}", "t", retry=QUICK).predict(a_transaction())
+        make(f"http://127.0.0.1:{closed_port()}", "t", retry=QUICK).predict(a_transaction())
     assert isinstance(nobody.value.__cause__, httpx.ConnectError)
 
 

@@ -13,7 +13,7 @@ from tests.bentos.fraud_detector.detector import LEAST, Detector
 from tests.clients.conftest import client_token, expired_token
 from tests.clients.gateway import Gateway
 from tests.conftest import MISSING_SERVER
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port
 from tests.turns import taking_turns
 
 CLIENTS = Path(__file__).resolve().parents[2] / "clients"
@@ -75,6 +75,6 @@ def told(detector: Detector, gateway: Gateway, language: str) -> dict[str, str]:
         "HASTY_TOKEN": client_token(detector, f"hasty-{language}"),
         "NARROW_TOKEN": detector.headers(["metrics"])["authorization"][7:],
         "GATEWAY_URL": gateway.url,
-        "NOBODY_URL": f"http://127.0.0.1:{free_port()}",
+        "NOBODY_URL": f"http://127.0.0.1:{closed_port()}",
         "EVERY_TYPE": json.dumps(LEAST),
     }

@@ -16,7 +16,7 @@ from fraud.settings import load_settings
 from tests.bentos.fraud_detector.detector import a_token, a_transaction
 from tests.conftest import MISSING_SERVER
 from tests.deploy.dockerfile import carry_out, stages
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port, free_port
 from tests.servers import temporary_run_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,7 +101,7 @@ def test_the_steps_of_the_serving_image_make_a_service() -> None:
             environment = {name: each.replace(old, new) for name, each in environment.items()}
         environment["PATH"] = environment["PATH"].replace("$PATH", os.environ["PATH"])
         environment |= {
-            "DATABASE_URL": f"postgresql://fraud@127.0.0.1:{free_port()}/fraud",
+            "DATABASE_URL": f"postgresql://fraud@127.0.0.1:{closed_port()}/fraud",
             "FRAUD_JWT_SECRET": JWT_SECRET,
             "FRAUD_WORKERS": "1",
             "NUMBA_DISABLE_JIT": "1",

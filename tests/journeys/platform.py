@@ -3,12 +3,11 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from fraud.ledger import embedded
 from fraud.ledger.schema import migrate
 from fraud.settings import Settings, load_settings
 from tests.bentos.fraud_detector.detector import promote
+from tests.fraud.run.free_ports import free_port
 
 FRAUD = str(Path(sys.executable).with_name("fraud"))
 READY = "Ctrl-C stops everything."
@@ -59,24 +59,15 @@ class Platform:
         return re.search(r"^curl .*$", self.output, re.MULTILINE)[0]  # type: ignore[index]
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def small_world(run_dir: Path, bento_dir: Path) -> dict[str, str]:
     """The environment of a platform with little history and a built Bento, on free ports."""
-    api, dagster, mlflow = free_ports(3)
     kept = {k: v for k, v in os.environ.items() if k != "DATABASE_URL" and k[:6] != "FRAUD_"}
     return kept | {
         "FRAUD_RUN_DIR": str(run_dir),
         "FRAUD_BENTO_DIR": str(bento_dir),
-        "FRAUD_API_PORT": str(api),
-        "FRAUD_DAGSTER_PORT": str(dagster),
-        "FRAUD_MLFLOW_PORT": str(mlflow),
+        "FRAUD_API_PORT": str(free_port()),
+        "FRAUD_DAGSTER_PORT": str(free_port()),
+        "FRAUD_MLFLOW_PORT": str(free_port()),
         "FRAUD_HISTORY_DAYS": "60",
         "FRAUD_SIMULATOR_CUSTOMERS": "400",
         "FRAUD_SIMULATOR_MERCHANTS": "800",

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import mlflow
 
 from fraud.run.readiness import answers
+from tests.fraud.run.free_ports import free_port
 
 START_LIMIT_S = 120  # its first start makes some fifty tables
 
@@ -24,9 +24,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     Where clients of this process look is afterwards what it was before.
     """
     before = mlflow.get_tracking_uri()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
         *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),

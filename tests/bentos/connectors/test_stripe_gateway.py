@@ -22,7 +22,7 @@ from fraud.domain.errors import (
 )
 from fraud.settings import load_settings
 from tests.bentos.connectors.stripe_objects import RecordingClient
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port
 
 KEY = "sk_test_123"
 
@@ -151,7 +151,7 @@ def test_a_limit_that_lasts_is_an_error_to_come_back_from(
 
 def test_stripe_away_is_an_error_to_come_back_from(client: RecordingClient) -> None:
     with pytest.raises(PartnerUnavailable, match="nothing is done twice"):
-        connector(f"http://127.0.0.1:{free_port()}", client).look_up("pi_9")
+        connector(f"http://127.0.0.1:{closed_port()}", client).look_up("pi_9")
 
 
 def test_a_request_stripe_refuses_says_why(stripe_mock: str, client: RecordingClient) -> None:

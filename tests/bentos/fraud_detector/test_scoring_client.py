@@ -15,7 +15,7 @@ from fraud.domain.errors import (
     UnavailableError,
 )
 from tests.bentos.fraud_detector.detector import Detector, a_token, a_transaction
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_limit_that_lasts_is_an_error(
 def test_a_service_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bentos.connectors.scoring_client._backoff", lambda state: 0.0)
     monkeypatch.setattr("bentos.connectors.scoring_client.LONGEST_PAUSE_S", 0.0)
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{closed_port()}"
     with ScoringClient(nobody, "t") as client, pytest.raises(UnavailableError, match="fraud run"):
         client.predict(a_transaction())
 

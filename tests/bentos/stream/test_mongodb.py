@@ -17,7 +17,7 @@ from fraud.ledger.deliveries import Message, StoredTransaction
 from fraud.ledger.outbox import ERASURES_TOPIC, RESULTS_TOPIC
 from fraud.run.mongod import Mongod
 from tests.fraud.ledger.builders import NOON_US, a_decision, a_reason, an_event
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port
 
 NewSink = Callable[[], MongoSink]
 NOON = dt.datetime.fromtimestamp(NOON_US // 1_000_000, dt.UTC)
@@ -217,7 +217,7 @@ def test_a_message_of_another_shape_is_refused(sink: MongoSink) -> None:
 
 
 def test_a_server_that_is_away_says_so_without_its_password() -> None:
-    url = f"mongodb://someone:secret@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=200"
+    url = f"mongodb://someone:secret@127.0.0.1:{closed_port()}/?serverSelectionTimeoutMS=200"
     sink = MongoSink(url, "nothing")
     with pytest.raises(SinkUnavailable, match="MongoDB does not take messages") as caught:
         sink.prepare()

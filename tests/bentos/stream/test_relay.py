@@ -21,7 +21,7 @@ from fraud.settings import load_settings
 from tests.bentos.stream.builders import RelayProcess, decide, relaying, wait_for
 from tests.bentos.stream.places import KafkaPlace, MongoPlace, Place, Told, WebhookPlace
 from tests.fraud.ledger.builders import a_record, an_event
-from tests.fraud.run.free_ports import free_port
+from tests.fraud.run.free_ports import closed_port, free_port
 
 NOW = dt.datetime(2026, 9, 22, 12, tzinfo=dt.UTC)
 _databases = itertools.count(1)
@@ -227,7 +227,7 @@ def test_what_is_encrypted_stays_encrypted(
 
 def test_a_dead_sink_holds_up_no_other(url: str, stop: threading.Event, tmp_path: Path) -> None:
     there = WebhookPlace(tmp_path)
-    nowhere = MongoSink(f"mongodb://127.0.0.1:{free_port()}", "nothing")
+    nowhere = MongoSink(f"mongodb://127.0.0.1:{closed_port()}", "nothing")
     with relaying(url, there.sink(stop), nowhere, stop=stop) as metrics:
         decide(url, [f"tx-{number}" for number in range(20)])
         wait_for(lambda: len(there.told()) == 20, "the other sink")
