@@ -32,11 +32,16 @@ from fraud.ledger.materialisations import (
     Materialisation,
     begin_materialisation,
     end_materialisation,
+    materialisations_of,
 )
 from fraud.ledger.pool import ConnectionPool
+from fraud.ledger.settling import settle
 
 CHUNK = 2_000
 """Entities per transaction."""
+
+ENTITY_STATE = "entity_state"
+"""The table of states."""
 
 CHUNKS_WAITING = 2
 """Chunks that may wait for the server while the next one is replayed."""
@@ -68,6 +73,8 @@ def materialize(
 ) -> MaterializeReport:
     """Replace all online states of a fraud type by what its log says.
 
+    The first time, the server settles afterwards (`settling`), since serving begins then.
+
     Args:
         fraud_type: whose states.
         events: canonical events of the lake, sorted by seq; what the ledger observed from
@@ -84,6 +91,7 @@ def materialize(
     with pool.transaction() as cursor:
         read_until = cut(cursor, fraud_type)
     with pool.transaction() as cursor:
+        earlier = materialisations_of(cursor, fraud_type.name)
         number = begin_materialisation(cursor, fraud_type.name, _begun(events, labels, read_until))
         tail = tail_events(cursor, fraud_type, _whole_days(events), read_until)
         newer_labels = tail_labels(cursor, fraud_type, _whole_days(labels), read_until)
@@ -102,6 +110,8 @@ def materialize(
             size += sum(each.result() for each in pending)
     with pool.transaction() as cursor:
         end_materialisation(cursor, number, cut(cursor, fraud_type).last_event_id)
+    if all(each.done_event_id is None for each in earlier):
+        settle(pool.url, ENTITY_STATE)
     progress(len(layout.plans), len(layout.plans))
     return MaterializeReport(history.size, len(history.label_seq), written, size)
 

@@ -87,7 +87,7 @@ class ScoringEngine:
         keys = self.protection.keys
         self.journal = Journal(settings.journal_dir, settings.journal_max_bytes, keys)
         self.breaker = CircuitBreaker(on_change=self._on_breaker)
-        clock = ObservationClock(clock_us)
+        clock = ObservationClock(clock_us, lambda: self.lookout.number)
         *self._own_scorers, self._recovery_scorer = (
             OwnScorer(
                 *(self.url, self.lookout, self.champions, self.rulesets, clock, limits),

@@ -76,6 +76,11 @@ class Lookout:
         """The chain for what does not happen in a lane; None until the ledger was seen."""
         return self.chains[0] if self.chains else None
 
+    @property
+    def number(self) -> int | None:
+        """Of this process among those that score; None until the ledger was seen."""
+        return int(self.chains[0].rpartition("-")[2]) if self.chains else None
+
     def __call__(self) -> Sighting:
         """What shall serve, and the ledger's revision.
 

@@ -6,21 +6,38 @@ from collections.abc import Callable
 MOST_EVENTS = 1_000
 """Events in one batch at most; a batch takes up that many observation numbers."""
 
+SLOT_US, SLOTS = 128, 7
+"""A slot holds the numbers of a batch; every process has one in each round of them. Processes are
+numbered by their first audit chain, of which each may have several: an odd number of slots
+keeps those of neighbours apart."""
+
 
 class ObservationClock:
     """A clock made to run: no two batches that ask it share a microsecond, in any thread.
 
+    Processes whose batches the server commits together go on at the same moment, and would take
+    the same numbers: one of them would lose its work of a whole batch, and begin again. So each
+    begins its batches in a slot of its own, which is a thousandth of a second ahead at most.
+
     Args:
         clock_us: the time now, microseconds UTC.
+        process: number of this process among those that share a log; None where there is one.
     """
 
-    def __init__(self, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self, clock_us: Callable[[], int], process: Callable[[], int | None] = lambda: None
+    ) -> None:
         self._clock_us = clock_us
+        self._process = process
         self._lock = threading.Lock()
         self._latest_us = 0
 
     def __call__(self) -> int:
         """The time now, `MOST_EVENTS` microseconds after what was told last at least."""
         with self._lock:
-            self._latest_us = max(self._clock_us(), self._latest_us + MOST_EVENTS)
-            return self._latest_us
+            now_us = max(self._clock_us(), self._latest_us + MOST_EVENTS)
+            process = self._process()
+            if process is not None:
+                now_us += (process % SLOTS * SLOT_US - now_us) % (SLOTS * SLOT_US)
+            self._latest_us = now_us
+            return now_us

@@ -104,6 +104,19 @@ def test_a_run_that_was_killed_and_repeated_leaves_the_same_states(
     assert digest(killed) == digest(whole)
 
 
+def test_the_server_settles_after_the_first_run_and_not_while_one_serves(
+    lake: Lake, pools: list[ConnectionPool]
+) -> None:
+    pool = pools[0]
+    events, labels = lake.events(CREDIT_CARD), lake.labels(CREDIT_CARD)
+    vacuumed = "SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'entity_state'"
+    for _ in range(2):
+        materialize(CREDIT_CARD, events, labels, pool)
+        with pool.transaction() as cursor:
+            cursor.execute("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
+        assert count(pool, vacuumed) == 1
+
+
 def test_repeating_a_run_changes_nothing(lake: Lake, pools: list[ConnectionPool]) -> None:
     pool = pools[0]
     events, labels = lake.events(CREDIT_CARD), lake.labels(CREDIT_CARD)
