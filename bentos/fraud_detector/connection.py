@@ -42,11 +42,11 @@ REQUEST_TIMEOUT_S = 9.5
 
 MAX_HEADER_BYTES = 64 * 1024
 
-_PROTOCOL = "bentos.fraud_detector.connection:TimedHttp"
+_PROTOCOL = "bentos.fraud_detector.familiar:FamiliarHttp"
 _LOOP = "bentos.fraud_detector.sharing:loop_factory"
 
 
-_NOTHING = -1, 0.0
+NOTHING = -1, 0.0
 """What a connection waits for between requests; else the number of a message and seconds."""
 
 _FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
@@ -86,6 +86,29 @@ def _head(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
 _HARDENED, _HARDENED_TLS = _head(HARDENED), _head(HARDENED_TLS)
 
 
+def door_of(scope: Any) -> Door | None:
+    """Who answers a request past the server's application, if anybody does."""
+    return _installed.get(scope["path"]) if scope["method"] == "POST" else None
+
+
+def written(
+    response: Response,
+    default_headers: Sequence[tuple[bytes, bytes]],
+    scheme: str | None,
+    keep_alive: bool,
+) -> bytes:
+    """An answer as it is sent, its security headers added."""
+    return b"".join(
+        (
+            STATUS_LINE[response.status_code],
+            _head([*default_headers, *response.raw_headers]),
+            _HARDENED_TLS if scheme == "https" else _HARDENED,
+            b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
+            response.body,
+        )
+    )
+
+
 def _no_more() -> None:
     """What a finished cycle has to tell its connection, to which it no longer refers."""
 
@@ -101,8 +124,8 @@ class TimedHttp(HttpToolsProtocol):
         self.on_lost: Callable[[], None] = lambda: None
         self._proxies = _proxies(self.config)
         self._cut: asyncio.TimerHandle | None = None
-        self._timed = _NOTHING
-        self._awaited = _NOTHING
+        self._timed = NOTHING
+        self._awaited = NOTHING
         self._message_count = 0
         self._header_bytes = 0
 
@@ -128,7 +151,7 @@ class TimedHttp(HttpToolsProtocol):
         count = self._message_count
         self._header_bytes += len(data)
         super().data_received(data)
-        if self._awaited is _NOTHING and self._message_count == count:
+        if self._awaited is NOTHING and self._message_count == count:
             self._awaited = self._headers()  # bytes that belong to no request
         if self._awaited != self._timed:
             self._keep_time()
@@ -150,7 +173,7 @@ class TimedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for nothing until the next request."""
         super().on_message_complete()
-        self._awaited = _NOTHING
+        self._awaited = NOTHING
         self._message_count += 1
         self._header_bytes = 0
 
@@ -159,8 +182,8 @@ class TimedHttp(HttpToolsProtocol):
         self._refuse(Problem("malformed-request", "What was sent is not an HTTP/1.1 request."))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        door = _installed.get(cycle.scope["path"])
-        if door is None or cycle.scope["method"] != "POST":
+        door = door_of(cycle.scope)
+        if door is None:
             super()._start_asgi_task(cycle, app)
             return
         task = self.loop.create_task(self._ask(cycle, door))
@@ -186,14 +209,9 @@ class TimedHttp(HttpToolsProtocol):
 
     def _answer(self, cycle: RequestResponseCycle, response: Response) -> None:
         """Send an answer, and go on with the next request."""
-        headers = response.raw_headers
-        keep_alive = cycle.keep_alive and (b"connection", b"close") not in headers
-        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-        hardened = _HARDENED_TLS if cycle.scope["scheme"] == "https" else _HARDENED
-        own = _head([*cycle.default_headers, *headers])
-        cycle.transport.write(
-            b"".join((STATUS_LINE[response.status_code], own, hardened, end, response.body))
-        )
+        keep_alive = cycle.keep_alive and (b"connection", b"close") not in response.raw_headers
+        scheme = cycle.scope["scheme"]
+        cycle.transport.write(written(response, cycle.default_headers, scheme, keep_alive))
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not keep_alive:
@@ -207,7 +225,7 @@ class TimedHttp(HttpToolsProtocol):
         """Start the clock for what is awaited now; stop it where that is nothing."""
         self._stop()
         self._timed = self._awaited
-        if self._timed is not _NOTHING:
+        if self._timed is not NOTHING:
             self._allow(self._timed[1])
 
     def _end(self) -> None:

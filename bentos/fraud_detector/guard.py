@@ -17,7 +17,7 @@ from bentos.fraud_detector.access import Access, AccessTable
 from bentos.fraud_detector.problems import Problem, problem_of
 from bentos.fraud_detector.rate import address_key
 from fraud.domain.errors import AccessError, RateLimited, Unauthenticated, UnknownKey
-from fraud.security.tokens import Principal, require
+from fraud.security.tokens import Principal, require, token_digest
 
 BODY_TIMEOUT_S = 8.0
 ANONYMOUS = "anonymous"
@@ -41,6 +41,19 @@ class Call:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Familiar:
+    """What the guard found out about a request, and needs not find out of one with equal headers.
+
+    Attributes:
+        access: the line of its route.
+        token: digest of its token.
+    """
+
+    access: Access
+    token: bytes
+
+
 class Desk(Protocol):
     """What the guard needs of the process behind it."""
 
@@ -51,6 +64,9 @@ class Desk(Protocol):
             Unauthenticated: it proves nothing.
         """
 
+    def recall(self, token_digest: bytes) -> Principal | None:
+        """Whose token this is, if that is known already and still true."""
+
     async def refresh_keys(self) -> bool:
         """Ask issuers for new keys, unless that was just done; whether there are any."""
 
@@ -60,6 +76,9 @@ class Desk(Protocol):
         Raises:
             RateLimited: there were too many.
         """
+
+    def lets_pass(self, subject: str) -> bool:
+        """Count a request of somebody known, unless there were too many; whether it was counted."""
 
     def admit_address(self, address: str) -> None:
         """Count a request of somebody unknown.
@@ -120,6 +139,26 @@ class Guard:
             problem = found
         call = Call(actor, origin)
         return call if problem is None else await self._refuse(call, path, problem)
+
+    def familiar(self, scope: Scope) -> Familiar | None:
+        """What to remember of a request that was let in with a token."""
+        access = self._table.find(scope["path"], scope["method"])
+        _, _, token = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+        if access is None or not token.strip():
+            return None
+        return Familiar(access, token_digest(token.strip().decode("latin-1")))
+
+    def recognised(self, familiar: Familiar) -> Principal | None:
+        """Who asks with headers seen before; None where that must be found out again."""
+        principal = self._desk().recall(familiar.token)
+        scope = familiar.access.scope
+        if principal is None or (scope is not None and scope not in principal.scopes):
+            return None
+        return principal
+
+    def lets_pass(self, principal: Principal) -> bool:
+        """Whether somebody recognised may ask once more; if so, it is counted."""
+        return self._desk().lets_pass(principal.subject)
 
     def _admit(self, principal: Principal, access: Access | None) -> None:
         self._desk().admit_subject(principal.subject)

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from fraud.domain.errors import FraudError, Overloaded, UnavailableError
@@ -79,22 +80,40 @@ class BatchReport:
     score_s: float
 
 
+Settle = Callable[[Exception | None], None]
+"""Called once in the event loop, when there is an answer, or none and why."""
+
+
 class _Waiting(Generic[Request, Answer]):
     """Requests that came together; they are answered together.
 
     Parts of it may be scored in different batches. `answers` and `open_count` belong to the
-    worker thread, `future` to the event loop; `is_abandoned` goes from the loop to the thread.
+    worker thread, the timer to the event loop; `is_abandoned` goes from the loop to the thread.
     """
 
-    __slots__ = ("answers", "came_s", "future", "is_abandoned", "open_count", "requests")
+    __slots__ = ("answers", "came_s", "is_abandoned", "open_count", "requests", "settle", "timer")
 
-    def __init__(self, requests: Sequence[Request], future: asyncio.Future[None]) -> None:
+    def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
         self.came_s = time.perf_counter()
         self.answers: list[Answer | FraudError | None] = [None] * len(requests)
         self.open_count = len(requests)
-        self.future = future
         self.is_abandoned = False
+        self.settle: Settle = _nobody
+        self.timer: asyncio.TimerHandle | None = None
+
+    def end(self, failure: Exception | None) -> None:
+        """Settle, unless that was done."""
+        settle, self.settle = self.settle, _nobody
+        self.is_abandoned = True
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None  # else it and we would wait for the garbage collector
+        settle(failure)
+
+
+def _nobody(failure: Exception | None) -> None:
+    """Nobody waits any more."""
 
 
 class Collector(Generic[Request, Answer, Record]):
@@ -129,7 +148,7 @@ class Collector(Generic[Request, Answer, Record]):
         self._closing = threading.Event()
         self._batch_s = 0.0
         self._in_flight = threading.Lock()
-        self._will_rest = False
+        self._will_wake = False
 
     def start(self) -> None:
         """Begin to take requests; call it from the event loop."""
@@ -143,6 +162,7 @@ class Collector(Generic[Request, Answer, Record]):
             return
         self._is_open = False
         self._closing.set()
+        self._wake.put(True)  # for what was read in this very round of the loop
         self._wake.put(False)
         await asyncio.to_thread(self._thread.join, timeout_s)
 
@@ -163,14 +183,51 @@ class Collector(Generic[Request, Answer, Record]):
             Overloaded: too many wait already.
             UnavailableError: the service is closing, or the answers did not come in time.
         """
+        loop = self._opened()
+        if not requests:
+            return []
+        future: asyncio.Future[None] = loop.create_future()
+        waiting = self._enqueue(loop, requests, partial(_resolve, future))
+        try:
+            await future
+        finally:
+            waiting.settle = _nobody
+            waiting.end(None)
+        return [answer for answer in waiting.answers if answer is not None]
+
+    def begin(self, request: Request, done: Callable[[Answer | FraudError], None]) -> None:
+        """`submit` of a single request, without a task that waits for it.
+
+        Args:
+            request: to be scored.
+            done: called in the event loop with its answer.
+
+        Raises:
+            Overloaded: too many wait already.
+            UnavailableError: the service is closing.
+        """
+
+        def settle(failure: Exception | None) -> None:
+            [answer] = waiting.answers
+            if failure is not None or answer is None:
+                done(failure if isinstance(failure, FraudError) else FraudError(str(failure)))
+            else:
+                done(answer)
+
+        waiting = self._enqueue(self._opened(), [request], settle)
+
+    def _opened(self) -> asyncio.AbstractEventLoop:
         if not self._is_open or self._loop is None:
             raise UnavailableError("The service is closing.", remedy="Try again.")
+        return self._loop
+
+    def _enqueue(
+        self, loop: asyncio.AbstractEventLoop, requests: Sequence[Request], settle: Settle
+    ) -> _Waiting[Request, Answer]:
         if self.waiting_count + len(requests) > self.limits.max_waiting:
             raise Overloaded(
                 f"{self.waiting_count} requests are waiting.", remedy="Try again, more slowly."
             )
-        if not requests:
-            return []
         is_single = len(requests) == 1
         lane = self._single if is_single else self._bulk
         deadline_s = self.limits.deadline_s if is_single else self.limits.bulk_deadline_s
@@ -179,24 +236,24 @@ class Collector(Generic[Request, Answer, Record]):
                 f"{len(lane)} requests are waiting, for longer than {deadline_s:g} s.",
                 remedy="Try again, more slowly.",
             )
-        waiting: _Waiting[Request, Answer] = _Waiting(requests, self._loop.create_future())
+        waiting: _Waiting[Request, Answer] = _Waiting(requests)
+        waiting.settle = settle
+        waiting.timer = loop.call_later(deadline_s, self._expire, waiting, deadline_s)
         lane.extend((waiting, place) for place in range(len(requests)))
-        self._wake.put(True)
-        if self._in_flight.locked() and not self._will_rest:
-            self._will_rest = True
-            self._loop.call_soon(self._rest)
-        timer = self._loop.call_later(deadline_s, self._expire, waiting, deadline_s)
-        try:
-            await waiting.future
-        finally:
-            timer.cancel()
-            waiting.is_abandoned = True
-        return [answer for answer in waiting.answers if answer is not None]
+        if not self._will_wake:
+            self._will_wake = True
+            loop.call_soon(self._wake_thread)
+        return waiting
 
-    def _rest(self) -> None:
-        """Let what else arrives come together, until the batch in flight is answered."""
-        self._will_rest = False
-        if self._in_flight.acquire(timeout=self.limits.rest_s):
+    def _wake_thread(self) -> None:
+        """Let the thread have what was read in one go; rest if it is at work.
+
+        What else arrives comes together then, until the batch in flight is answered.
+        """
+        self._will_wake = False
+        is_at_work = self._in_flight.locked()
+        self._wake.put(True)
+        if is_at_work and self._in_flight.acquire(timeout=self.limits.rest_s):
             self._in_flight.release()
 
     async def record(self, record: Record, wait_s: float = 1.0) -> bool:
@@ -217,12 +274,11 @@ class Collector(Generic[Request, Answer, Record]):
         return False
 
     def _expire(self, waiting: _Waiting[Request, Answer], deadline_s: float) -> None:
-        waiting.is_abandoned = True
         late = UnavailableError(
             f"No answer within {deadline_s:g} s.",
             remedy="Send it again: a transaction that was scored meanwhile keeps its answer.",
         )
-        _fail(waiting.future, late)
+        waiting.end(late)
 
     # Everything below runs in the worker thread.
 
@@ -257,8 +313,8 @@ class Collector(Generic[Request, Answer, Record]):
             waiting.answers[place] = answer
             waiting.open_count -= 1
             if waiting.open_count == 0:
-                done.append(waiting.future)
-        self._resolve(done, None)
+                done.append(waiting.end)
+        self._settle(done, None)
 
     def _answers(self, requests: list[Request]) -> list[Answer | FraudError]:
         """The answers to a batch; one that breaks it is answered alone, not its neighbours."""
@@ -287,24 +343,28 @@ class Collector(Generic[Request, Answer, Record]):
         except Exception:
             log.exception("%d audit records of refusals were lost", len(taken))
             failure = UnavailableError("The refusal could not be recorded.")
-        self._resolve([future for _, future in taken], failure)
+        self._settle([partial(_resolve, future) for _, future in taken], failure)
 
-    def _resolve(self, futures: list[asyncio.Future[None]], failure: Exception | None) -> None:
+    def _settle(self, waiting: Sequence[Settle], failure: Exception | None) -> None:
         def settle() -> None:
-            for future in futures:
-                if failure is not None:
-                    _fail(future, failure)
-                elif not future.done():
-                    future.set_result(None)
+            for each in waiting:
+                try:
+                    each(failure)
+                except Exception:  # it shall not keep the others from their answers
+                    log.exception("An answer could not be given")
 
-        if futures and self._loop is not None:
+        if waiting and self._loop is not None:
             with suppress(RuntimeError):  # the loop ended before its last answers
                 self._loop.call_soon_threadsafe(settle)
 
 
-def _fail(future: asyncio.Future[None], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _resolve(future: asyncio.Future[None], failure: Exception | None) -> None:
+    if future.done():
+        return
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
 
 
 def _drain(

@@ -54,14 +54,25 @@ class RateLimit:
             RateLimited: its bucket is empty.
         """
         now_s = self._clock()
+        wait_s = self._take(client, now_s)
+        if wait_s > 0.0:
+            raise self._refusal(client, wait_s, now_s)
+
+    def lets_pass(self, client: str) -> bool:
+        """Likewise, but whether it may is the answer, and no refusal is noted."""
+        return self._take(client, self._clock()) == 0.0
+
+    def _take(self, client: str, now_s: float) -> float:
+        """Seconds to wait; 0 if one request was let pass."""
         full_at_s = self._full_at_s.get(client, now_s)
         wait_s = full_at_s - now_s - self._depth_s
         if wait_s > _ROUNDING_S:
-            raise self._refusal(client, wait_s, now_s)
+            return wait_s
         self._full_at_s[client] = max(full_at_s, now_s) + self._interval_s
         self._full_at_s.move_to_end(client)
         if len(self._full_at_s) > self._max_clients:
             self._full_at_s.popitem(last=False)
+        return 0.0
 
     def _refusal(self, client: str, wait_s: float, now_s: float) -> RateLimited:
         is_news = now_s - self._noted_s.get(client, -math.inf) >= NOTED_EVERY_S

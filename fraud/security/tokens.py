@@ -142,6 +142,11 @@ def issue(
     return jwt.encode(claims, key.key, algorithm=key.algorithm, headers=headers)
 
 
+def token_digest(token: str) -> bytes:
+    """What a token is remembered by, since it is a secret."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
 class TokenVerifier:
     """Verifies tokens, remembering the last ones it found good until they expire.
 
@@ -183,7 +188,7 @@ class TokenVerifier:
             Unauthenticated: it proves nothing; the message says why.
         """
         now_s = self._clock()
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = token_digest(token)
         generation = self._generation
         principal = self._remembered_one(digest, now_s)
         if principal is None:
@@ -197,6 +202,19 @@ class TokenVerifier:
                     self._good.popitem(last=False)
         if self.revocations.cover(principal.subject, principal.token_id, principal.issued_s):
             raise _refused("The token was revoked", "Ask for a new token.")
+        return principal
+
+    def recall(self, digest: bytes) -> Principal | None:
+        """Who a token speaks for that was verified before and is still good; None for any other.
+
+        Args:
+            digest: of the token, see `token_digest`.
+        """
+        principal = self._remembered_one(digest, self._clock())
+        if principal is None or self.revocations.cover(
+            principal.subject, principal.token_id, principal.issued_s
+        ):
+            return None
         return principal
 
     def forget(self) -> None:

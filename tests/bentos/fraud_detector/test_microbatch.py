@@ -105,6 +105,30 @@ def test_what_arrives_after_a_batch_of_a_few_goes_together() -> None:
     assert run(work, Limits(pause_s=1.0)).batches == [[0], [1, 2], [3, 4]]
 
 
+def test_what_was_read_in_one_go_is_one_batch() -> None:
+    answers: list[int | FraudError] = []
+
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        for number in range(3):
+            collector.begin(number, answers.append)
+        while len(answers) < 3:
+            await asyncio.sleep(0.001)
+
+    assert run(work).batches == [[0, 1, 2]]
+    assert answers == [0, 1, 4]
+
+
+def test_what_was_read_just_before_the_end_is_answered() -> None:
+    answers: list[int | FraudError] = []
+
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        collector.begin(5, answers.append)
+        await collector.close()
+
+    run(work)
+    assert answers == [25]
+
+
 def test_many_are_followed_at_once() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         started = time.perf_counter()
