@@ -102,21 +102,24 @@ class PredictShortcut:
     def __init__(self, runtime: Callable[[], Runtime]) -> None:
         self._runtime = runtime
 
-    def read(self, body: bytes) -> Accepted:
-        """The transaction.
+    def read(self, body: bytes) -> tuple[Accepted, float]:
+        """The transaction, and when its reading began.
 
         Raises:
             FraudError: it cannot be scored.
         """
-        return accept(parse_object(body), clock_us())
+        started_s = time.perf_counter()
+        return accept(parse_object(body), clock_us()), started_s
 
-    def begin(self, call: Call, content: Accepted, answer: Callable[[Response], None]) -> None:
+    def begin(
+        self, call: Call, content: tuple[Accepted, float], answer: Callable[[Response], None]
+    ) -> None:
         """Have the transaction decided on with the next batch.
 
         Raises:
             FraudError: too many wait, or the service is closing.
         """
-        runtime, started_s = self._runtime(), time.perf_counter()
+        runtime, (accepted, started_s) = self._runtime(), content
 
         def done(found: Decision | FraudError) -> None:
             if isinstance(found, FraudError):
@@ -125,14 +128,14 @@ class PredictShortcut:
                 refusing.add_done_callback(_refusals.discard)
                 return
             try:
-                response = _decided(runtime, found, content, started_s)
+                response = _decided(runtime, found, accepted, started_s)
             except Exception:
                 log.exception("An answer broke")
                 response = internal_error().response("/predict")
             answer(response)
 
         async def refuse(error: FraudError) -> None:
-            transaction_id = content.event.transaction_id
+            transaction_id = accepted.event.transaction_id
             try:
                 response = await _refused(runtime, call, error, transaction_id)
             except Exception:
@@ -140,7 +143,7 @@ class PredictShortcut:
                 response = internal_error().response("/predict")
             answer(response)
 
-        runtime.collector.begin(_score_request(content, call), done)
+        runtime.collector.begin(_score_request(accepted, call), done)
 
 
 _refusals: set[asyncio.Future[None]] = set()

@@ -130,6 +130,9 @@ class Door:
             self._shortcut.begin(Call(principal.subject, origin), content, answer)
         except FraudError:
             return False  # the full look says what is wrong
+        except Exception:
+            log.exception("The shorter way broke")
+            return False
         return True
 
     async def answer(self, scope: Any, receive: Any, body: bytes | None) -> Response | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bentos.fraud_detector import familiar
+from bentos.fraud_detector import api, familiar
 from bentos.fraud_detector.api import PredictShortcut
 from fraud.security.revocation import Revocations
 from tests.bentos.fraud_detector.detector import Detector, a_transaction
@@ -27,7 +27,7 @@ def begun(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
 
     def noting(self: Any, call: Any, content: Any, answer: Any) -> None:
         begin(self, call, content, answer)
-        seen.append(content.event.transaction_id)
+        seen.append(content[0].event.transaction_id)
 
     monkeypatch.setattr(PredictShortcut, "begin", noting)
     familiar.forget_heads()
@@ -197,3 +197,33 @@ def test_a_body_that_comes_apart_is_waited_for(
     line.sendall(request[-5:])
     assert read(line)[0] == 200
     assert not begun
+
+
+def test_a_shorter_way_that_breaks_is_left(
+    detector: Detector, line: socket.socket, begun: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(detector, line, a_body())
+
+    def breaks(self: Any, body: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PredictShortcut, "read", breaks)
+    assert ask(detector, line, a_body())[0] == 200
+    assert not begun
+
+
+def test_an_answer_that_breaks_is_told_and_the_connection_goes_on(
+    detector: Detector, line: socket.socket, begun: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(detector, line, a_body())
+
+    def breaks(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(api, "_decided", breaks)
+        status, headers, problem = ask(detector, line, a_body())
+    assert (status, problem["type"].rpartition(":")[2]) == (500, "internal-error")
+    assert b"content-security-policy" in headers
+    assert len(begun) == 1
+    assert ask(detector, line, a_body())[0] == 200
