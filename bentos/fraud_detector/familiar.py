@@ -24,7 +24,7 @@ from bentos.fraud_detector.entrances import Door
 from bentos.fraud_detector.guard import Familiar
 
 MOST_REMEMBERED = 10_000
-"""Heads, which take 4 MB; a client needs one for every length of body it sends."""
+"""Heads; a client needs one for every length of body it sends."""
 
 _UNFAMILIAR = frozenset(
     {b"expect", b"transfer-encoding", b"upgrade", b"x-forwarded-for", b"x-forwarded-proto"}
