@@ -181,6 +181,8 @@ class _Batch:
         self._cursor = cursor
         self._requests = requests
         self._hidden = [protection.hidden(request.event) for request in requests]
+        self._sealed: list[str | None] = []
+        self._digests: list[bytes] = []
         self._protection = protection
         self._leap_us = leap_us
 
@@ -188,7 +190,10 @@ class _Batch:
         keys = [type_layout(event.fraud_type).keys(event) for event in self._hidden]
         states = claim_states(self._cursor, (key for each in keys for key in each.values()))
         ids = [request.event.transaction_id for request in self._requests]
-        (known, labelled), loaded = ask_known_transactions(self._cursor, ids)(), states()
+        known_transactions = ask_known_transactions(self._cursor, ids)
+        self._cursor.start()
+        self._protect()
+        (known, labelled), loaded = known_transactions(), states()
         fresh = self._first_seen(known)
         seqs = self._observe_order(fresh, keys, loaded, labelled)
         features = self._features(fresh, keys, loaded)
@@ -197,7 +202,14 @@ class _Batch:
         decided = {record.event.transaction_id: record for record in records}
         answers = [self._answer(place, known, decided) for place in range(len(self._requests))]
         insert_decisions(self._cursor, records)
+        self._cursor.start()
         return answers
+
+    def _protect(self) -> None:
+        """What needs no state; the server looks for them meanwhile."""
+        for request in self._requests:
+            self._sealed.append(self._protection.sealed(request.event))
+            self._digests.append(self._protection.digest(request.body_digest))
 
     def _first_seen(self, known: Mapping[str, KnownDecision]) -> list[int]:
         """Places of the requests to decide on: new transactions, each once."""
@@ -295,11 +307,11 @@ class _Batch:
                 event = self._hidden[place]
                 records[place] = DecisionRecord(
                     event=event,
-                    sealed=self._protection.sealed(request.event),
+                    sealed=self._sealed[place],
                     subject=str(event.fields[fraud_type.subject]),
                     seq=seqs[place],
                     observed_at_us=seqs[place],
-                    body_digest=self._protection.digest(request.body_digest),
+                    body_digest=self._digests[place],
                     decision=decision,
                     feature_values=row.tobytes(),
                     schema_hash=fraud_type.schema_hash,
@@ -318,7 +330,7 @@ class _Batch:
         if record is not None and record.event is self._hidden[place]:
             return record.decision
         earlier = record or known[request.event.transaction_id]
-        is_same = earlier.body_digest == self._protection.digest(request.body_digest)
+        is_same = earlier.body_digest == self._digests[place]
         return repeated(request, earlier.decision, is_same=is_same)
 
 
