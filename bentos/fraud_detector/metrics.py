@@ -33,7 +33,7 @@ a worker that died said of its present state is left out.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -43,14 +43,13 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
-    Summary,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bentos.fraud_detector.exposition import exposition
+from bentos.fraud_detector.many import Histogram, Summary
 from bentos.fraud_detector.microbatch import BatchReport
 from fraud.domain.decision import Decision
 from fraud.domain.reasons import NO_HISTORY_REASON
@@ -251,28 +250,27 @@ class Metrics:
             for status in PROBLEMS:
                 self._child(self.problem, name, status).set(found["status"] == status)
 
-    def decided(self, decision: Decision, amount_minor: int) -> None:
-        """Count a decision.
-
-        Args:
-            decision: what was answered.
-            amount_minor: of the event, minor units.
-        """
-        kind, version = decision.fraud_type, decision.model_version
-        if decision.is_replayed:
-            self._child(self.replays, kind).inc()
-            return
-        degraded = "true" if decision.degraded else "false"
-        action = decision.recommended_action
-        self._child(self.predictions, kind, decision.risk_level.name, version, degraded).inc()
-        self._child(self.amount, kind, action).observe(amount_minor / 100.0)
-        if action == "block":
-            self._child(self.detected, kind, version).inc()
-        if decision.degraded:
-            is_history = any(each.code == NO_HISTORY_REASON.code for each in decision.reasons)
-            self._child(self.degraded, kind, "history" if is_history else "model").inc()
-        else:
-            self._child(self.score, kind, version).observe(decision.fraud_probability)
+    def decided(self, decisions: Iterable[tuple[Decision, int]]) -> None:
+        """Count decisions, each with the amount of its event in minor units."""
+        kinds: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+        for each, amount_minor in decisions:
+            kind = each.fraud_type, each.risk_level, each.model_version, _lack(each)
+            group = kinds.setdefault((*kind, each.recommended_action, each.is_replayed), [])
+            group.append((amount_minor / 100.0, each.fraud_probability))
+        for (name, level, version, lack, action, is_replayed), group in kinds.items():
+            if is_replayed:
+                self._child(self.replays, name).inc(len(group))
+                continue
+            amounts, scores = zip(*group, strict=True)
+            degraded = "true" if lack else "false"
+            self._child(self.predictions, name, level.name, version, degraded).inc(len(group))
+            self._child(self.amount, name, action).observe_all(amounts)
+            if action == "block":
+                self._child(self.detected, name, version).inc(len(group))
+            if lack:
+                self._child(self.degraded, name, lack).inc(len(group))
+            else:
+                self._child(self.score, name, version).observe_all(scores)
 
     def batched(self, batch: BatchReport) -> None:
         """Count a batch."""
@@ -281,9 +279,9 @@ class Metrics:
         self._child(self.stage, "queue").observe(batch.queue_s)
         self._child(self.stage, "score").observe(batch.score_s)
 
-    def took(self, fraud_type: str, seconds: float) -> None:
-        """Observe how long an answer took."""
-        self._child(self.duration, fraud_type).observe(seconds)
+    def took(self, fraud_type: str, seconds: Sequence[float]) -> None:
+        """Observe how long answers took."""
+        self._child(self.duration, fraud_type).observe_all(seconds)
 
     def exposition(self, *more: Collector) -> bytes:
         """The text that Prometheus scrapes, of all workers.
@@ -300,6 +298,14 @@ class Metrics:
         if child is None:
             child = self._children[key] = metric.labels(*labels)
         return child
+
+
+def _lack(decision: Decision) -> str:
+    """What a degraded decision had to do without; empty where it had all."""
+    if not decision.degraded:
+        return ""
+    is_history = any(each.code == NO_HISTORY_REASON.code for each in decision.reasons)
+    return "history" if is_history else "model"
 
 
 class _Clock(Collector):

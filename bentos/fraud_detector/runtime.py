@@ -165,9 +165,14 @@ class Runtime:
     def count(self) -> None:
         """Count what was answered and is not counted yet."""
         answered, self._uncounted = self._uncounted, []
-        for decision, amount_minor, took_s in answered:
-            self.metrics.decided(decision, amount_minor)
-            self.metrics.took(decision.fraud_type, took_s)
+        if not answered:
+            return
+        self.metrics.decided((decision, amount) for decision, amount, _ in answered)
+        took: dict[str, list[float]] = {}
+        for decision, _, took_s in answered:
+            took.setdefault(decision.fraud_type, []).append(took_s)
+        for fraud_type, seconds in took.items():
+            self.metrics.took(fraud_type, seconds)
 
     def throttled(self) -> None:
         """Count a refusal that leaves no record of its own."""

@@ -93,7 +93,7 @@ async def _predict(runtime: Runtime, call: Call, payment: Payment) -> dict[str, 
     [answer] = await runtime.collector.submit([request])
     if isinstance(answer, FraudError):
         raise answer
-    runtime.metrics.decided(answer, accepted.event.amount_minor)
+    runtime.metrics.decided([(answer, accepted.event.amount_minor)])
     return reply(answer)
 
 

@@ -173,6 +173,7 @@ class StreamScorer:
         amounts: Mapping[int, int],
     ) -> None:
         counts: Counter[tuple[str, str]] = Counter()
+        decided: list[tuple[Decision, int]] = []
         now_us = self._clock_us()
         for number, message in enumerate(batch):
             topic, outcome = message.place.topic, outcomes[number]
@@ -184,10 +185,11 @@ class StreamScorer:
                 age_s = max(0.0, (now_us - message.sent_us) / 1e6)
                 self._stream_metrics.age.labels(topic).observe(age_s)
             if isinstance(outcome, Decision):
-                self._metrics.decided(outcome, amounts[number])
+                decided.append((outcome, amounts[number]))
                 counts[topic, "repeated" if outcome.is_replayed else "decided"] += 1
             else:
                 counts[topic, "dead"] += 1
+        self._metrics.decided(decided)
         for labels, count in counts.items():
             self._stream_metrics.messages.labels(*labels).inc(count)
 
