@@ -48,8 +48,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from bentos.fraud_detector.bulk_metrics import Histogram, Summary
 from bentos.fraud_detector.exposition import exposition
-from bentos.fraud_detector.many import Histogram, Summary
 from bentos.fraud_detector.microbatch import BatchReport
 from fraud.domain.decision import Decision
 from fraud.domain.reasons import NO_HISTORY_REASON

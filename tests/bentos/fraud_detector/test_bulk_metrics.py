@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from bentos.fraud_detector.many import Histogram, Summary
+from bentos.fraud_detector.bulk_metrics import Histogram, Summary
 
 BOUNDS = (0.001, 0.5, 1, 10)
 
