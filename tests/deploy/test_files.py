@@ -17,6 +17,7 @@ import typer
 import yaml
 
 from fraud.cli import app
+from fraud.ledger.cluster import CONFIGURATION
 from fraud.security.data_keys import DataKeys
 from fraud.security.secret_files import generated_secret, public_key
 from fraud.settings import Settings
@@ -164,6 +165,14 @@ def test_the_boards_find_the_prometheus_of_compose() -> None:
     boards = list((ROOT / "dashboards" / "grafana" / "boards").glob("*.json"))
     assert boards
     assert all(f'"uid": "{source["uid"]}"' in board.read_text() for board in boards)
+
+
+def test_postgresql_is_tuned_as_the_embedded_one_is() -> None:
+    _, *options = compose()["services"]["postgres"]["command"]
+    settings = {name: value for name, _, value in (each[2:].partition("=") for each in options)}
+    del settings["password_encryption"]  # the embedded server has no passwords
+    embedded = dict(re.findall(r"^(\w+) = (.*)$", CONFIGURATION, re.MULTILINE))
+    assert settings.items() <= embedded.items()
 
 
 def test_compose_publishes_nothing_to_the_world_unless_told() -> None:
