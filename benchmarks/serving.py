@@ -60,7 +60,7 @@ def run(
             stack.enter_context(servers.echo(settings)),
             stack.enter_context(servers.tutorial(settings, settings.run_dir)),
         ]
-        bench = Bench(world, settings.run_dir, extent, seed)
+        bench = Bench(world.requests(), settings.run_dir, extent, seed)
         for server in loaded:
             check(server, next(world.requests()))
         report = measure(bench, loaded, extent, progress)
@@ -121,7 +121,7 @@ def temporary_settings() -> Iterator[Settings]:
 
 
 def main(
-    n: Annotated[int, typer.Option(envvar="N", min=500, help="Most requests of a slice.")] = 16_000,
+    n: Annotated[int, typer.Option(envvar="N", min=500, help="Most requests of a slice.")] = 48_000,
     rows: Annotated[
         int, typer.Option(envvar="ROWS", min=0, help="Transactions to fill the ledger with.")
     ] = 0,

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from rich.progress import Progress
 from benchmarks.serving_load import figures, load, write_bodies
 from benchmarks.serving_plan import Figures, Plan
 from benchmarks.serving_servers import Server
-from benchmarks.serving_world import World, batches_of
+from benchmarks.serving_world import batches_of
+from fraud.domain.errors import FraudError
 
 CONCURRENCIES = (1, 16, 64)
 CAPACITY_AT = 64
@@ -36,17 +37,17 @@ class Extent:
 
 
 class Bench:
-    """Loads servers with the requests of a world.
+    """Loads servers with requests.
 
     Args:
-        world: where requests come from.
+        requests: bodies for `/predict`; each is sent to ours once.
         folder: for files of the load tools.
         extent: how much.
         seed: of the arrivals of open-loop load.
     """
 
-    def __init__(self, world: World, folder: Path, extent: Extent, seed: int) -> None:
-        self._stream = world.requests()
+    def __init__(self, requests: Iterator[str], folder: Path, extent: Extent, seed: int) -> None:
+        self._stream = requests
         self._folder, self._extent, self._seed = folder, extent, seed
         self._unsent: list[str] = []
 
@@ -77,7 +78,13 @@ class Bench:
         return {name: figures(slices) for name, slices in runs.items()}
 
     def _take(self, count: int) -> list[str]:
-        return [*self._unsent, *itertools.islice(self._stream, max(0, count - len(self._unsent)))]
+        missing = max(0, count - len(self._unsent))
+        bodies = [*self._unsent, *itertools.islice(self._stream, missing)]
+        if not bodies:
+            raise FraudError(
+                "The world has no requests left to send.", remedy="Make its FUTURE_DAYS more."
+            )
+        return bodies
 
     def _load(
         self, server: Server, path: str, ahead: Sequence[str], connections: int, rate: float
@@ -94,7 +101,8 @@ class Bench:
             seed=self._seed,
         )
         found = load(plan, self._folder)
-        return replace(found, ran_out=found.answered + found.errors >= len(ahead))
+        begun = found.answered + found.errors + connections
+        return replace(found, ran_out=begun >= len(ahead))
 
 
 def measure(

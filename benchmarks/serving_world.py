@@ -39,7 +39,7 @@ from orchestration.training.split import Split, temporal_split
 from orchestration.training.train import train_candidate
 
 HISTORY_DAYS, WARM_UP_DAYS, EVALUATION_DAYS = 75, 15, 7
-FUTURE_DAYS = 15
+FUTURE_DAYS = 90
 TUTORIAL_DAYS = 10
 
 

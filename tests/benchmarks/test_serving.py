@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,12 +10,14 @@ import pytest
 import xgboost as xgb
 
 from benchmarks import serving_load, serving_servers
+from benchmarks.serving_bench import Bench, Extent
 from benchmarks.serving_growth import grow
 from benchmarks.serving_load import OWN_CLIENT, figures, load, write_bodies
 from benchmarks.serving_plan import Figures, Plan
 from benchmarks.serving_servers import Server, family
 from benchmarks.serving_tutorial import MODEL_FILE, row_of
 from benchmarks.serving_verdict import compared, ratios, verdicts
+from fraud.domain.errors import FraudError
 from fraud.ledger.decisions import insert_decisions
 from fraud.ledger.pool import transaction
 from fraud.settings import Settings, load_settings
@@ -64,6 +67,29 @@ def test_every_request_is_sent_once_and_counted(
     found = load(Plan(server.port, "/predict", bodies, "", connections, 5.0, rate), tmp_path)
     # The last body lacks its fields: it is refused, and a refusal is no answer.
     assert (found.answered, found.errors, len(found.latencies_us)) == (19, 1, 19)
+
+
+def test_a_slice_says_that_its_requests_ran_out_and_sends_none_twice(
+    server: Server, tmp_path: Path
+) -> None:
+    bodies = iter([BODY % n for n in range(30)])
+    bench = Bench(bodies, tmp_path, Extent(requests=20, slice_s=1.0), seed=1)
+    ours = replace(server, name="ours")
+    sent = [bench.slice(ours, 4, rate=rate) for rate in (0.0, 400.0)]
+    assert [found.ran_out for found in sent] == [True, True]
+    assert sum(found.answered for found in sent) <= 30
+    with pytest.raises(FraudError, match="no requests left"):
+        bench.slice(ours, 4)
+
+
+def test_what_a_slice_did_not_send_is_left_for_the_next_one(server: Server, tmp_path: Path) -> None:
+    bodies = iter([BODY % n for n in range(30)])
+    bench = Bench(bodies, tmp_path, Extent(requests=30, slice_s=1.0), seed=1)
+    found = bench.slice(replace(server, name="ours"), 0, rate=5.0)
+    assert not found.ran_out
+    assert found.errors == 0
+    left = bench.slice(replace(server, name="ours"), 0, rate=400.0)
+    assert (left.ran_out, found.answered + left.answered) == (True, 30)
 
 
 def test_runs_are_put_together() -> None:
