@@ -102,7 +102,7 @@ def test_what_arrives_after_a_batch_of_a_few_goes_together() -> None:
         assert await collector.submit([4]) == [16]
         assert await late == [9]
 
-    assert run(work, Limits(pause_s=1.0)).batches == [[0], [1, 2], [3, 4]]
+    assert run(work, Limits(pause_s=1.0, pause_share=1e9)).batches == [[0], [1, 2], [3, 4]]
 
 
 def test_what_was_read_in_one_go_is_one_batch() -> None:
@@ -134,6 +134,16 @@ def test_many_are_followed_at_once() -> None:
         started = time.perf_counter()
         for count in (1, 4, 1):
             await collector.submit(list(range(count)))
+        assert time.perf_counter() - started < 30.0
+
+    assert len(run(work, Limits(few=3, pause_s=60.0, pause_share=1e9)).batches) == 3
+
+
+def test_quick_batches_have_short_pauses_between_them() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        started = time.perf_counter()
+        for _ in range(3):
+            await collector.submit([1, 2])
         assert time.perf_counter() - started < 30.0
 
     assert len(run(work, Limits(few=3, pause_s=60.0)).batches) == 3
