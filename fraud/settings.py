@@ -129,8 +129,8 @@ class Settings(StreamSettings, MonitoringSettings, PromotionSettings):
 
     journal_max_bytes: Positive = 64 * 1024 * 1024
 
-    rate_per_client: Rate = 2000.0
-    burst_per_client: Positive = 4000
+    rate_per_client: Rate = 5000.0
+    burst_per_client: Positive = 10_000
     rate_per_address: Rate = 50.0
     burst_per_address: Positive = 200
 

@@ -38,7 +38,7 @@ def test_a_table_that_was_filled_is_tidied_and_files_of_log_lie_ready(
     assert checkpoints(url) > before
     ahead = "SELECT count(*) * 16 FROM pg_ls_waldir() WHERE name > {}"
     kept = ahead.format("pg_walfile_name(pg_current_wal_lsn())")
-    assert number(url, kept) > 900, "of 1 GB of log, nearly all lies ahead"
+    assert number(url, kept) > 1900, "of 2 GB of log, nearly all lies ahead"
     pages = "SELECT {} FROM pg_class WHERE relname = 'entity_state'"
     assert number(url, pages.format("reltuples")) == 500
     assert number(url, pages.format("relallvisible")) == number(url, pages.format("relpages")) > 0
