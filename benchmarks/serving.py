@@ -27,7 +27,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from benchmarks import serving_servers as servers
 from benchmarks.report import Out, benchmark, publish
-from benchmarks.serving_bench import BATCH_SIZE, Bench, Extent, measure
+from benchmarks.serving_bench import BATCH_SIZE, Bench, Extent, measure, memory_folder
 from benchmarks.serving_growth import grow
 from benchmarks.serving_load import OWN_CLIENT, closed_loop_tool
 from benchmarks.serving_servers import Server
@@ -60,7 +60,7 @@ def run(
             stack.enter_context(servers.echo(settings)),
             stack.enter_context(servers.tutorial(settings, settings.run_dir)),
         ]
-        bench = Bench(world.requests(), settings.run_dir, extent, seed)
+        bench = Bench(world.requests(), stack.enter_context(memory_folder()), extent, seed)
         for server in loaded:
             check(server, next(world.requests()))
         report = measure(bench, loaded, extent, progress)

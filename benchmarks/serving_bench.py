@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ class Bench:
 
     Args:
         requests: bodies for `/predict`; each is sent to ours once.
-        folder: for files of the load tools.
+        folder: for files of the load tools; best in memory, see `memory_folder`.
         extent: how much.
         seed: of the arrivals of open-loop load.
     """
@@ -53,19 +55,21 @@ class Bench:
 
     def slice(self, server: Server, connections: int, rate: float = 0.0) -> Figures:
         """A slice of single requests; what a slice did not send is left for the next one."""
-        ahead = self._take(self._extent.requests)
+        due = round(rate * self._extent.slice_s * 1.1) + 100
+        most = min(due, self._extent.requests) if rate else self._extent.requests
+        ahead, later = self._take(most)
         found = self._load(server, "/predict", ahead, connections, rate)
         sent = found.answered + found.errors + connections
-        self._unsent = ahead[sent:] if server.name == "ours" else ahead
+        self._unsent = (ahead[sent:] if server.name == "ours" else ahead) + later
         return found
 
     def batch_slice(self, server: Server) -> Figures:
         """A slice of large batches."""
-        bodies = self._take(self._extent.requests * 2)
+        bodies, later = self._take(self._extent.requests * 2)
         ahead = list(batches_of(iter(bodies), BATCH_SIZE))
         found = self._load(server, "/batch-predict", ahead, BATCH_CONNECTIONS, 0.0)
         sent = (found.answered + found.errors + BATCH_CONNECTIONS) * BATCH_SIZE
-        self._unsent = bodies[sent:]
+        self._unsent = bodies[sent:] + later
         return found
 
     def again(self, loaded: Sequence[Server]) -> dict[str, dict[str, Any]]:
@@ -77,14 +81,15 @@ class Bench:
             runs[server.name].append(self.slice(server, CAPACITY_AT))
         return {name: figures(slices) for name, slices in runs.items()}
 
-    def _take(self, count: int) -> list[str]:
+    def _take(self, count: int) -> tuple[list[str], list[str]]:
+        """The next requests, at most so many, and others that were ready too."""
         missing = max(0, count - len(self._unsent))
         bodies = [*self._unsent, *itertools.islice(self._stream, missing)]
         if not bodies:
             raise FraudError(
                 "The world has no requests left to send.", remedy="Make its FUTURE_DAYS more."
             )
-        return bodies
+        return bodies[:count], bodies[count:]
 
     def _load(
         self, server: Server, path: str, ahead: Sequence[str], connections: int, rate: float
@@ -103,6 +108,17 @@ class Bench:
         found = load(plan, self._folder)
         begun = found.answered + found.errors + connections
         return replace(found, ran_out=begun >= len(ahead))
+
+
+@contextmanager
+def memory_folder() -> Iterator[Path]:
+    """A folder in memory, where the system has such.
+
+    Megabytes of requests on their way to the disk would hold up the commits that are measured.
+    """
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 def measure(

@@ -1,14 +1,14 @@
 """Micro-batches: what arrives while a batch is in flight forms the next one.
 
 One worker thread has all the blocking work done: it scores what waits, at most `max_batch` at
-once, and keeps the audit records of refusals. When it is idle, a request starts alone and at
-once. A batch of a few costs nearly as much as one of many, though, and where a few came together
-more are on their way: after such a batch the thread pauses for a moment, half as long as a batch
-takes, and what arrives meanwhile goes together. That takes a sixth off the processors' load at
-half of the capacity, and half off the p99; the median does not move. The event loop rests likewise: what arrives while a
-batch is in flight cannot be scored before its end, so it is read a few at a time, which saves a
-twentieth of the loop's work. The queue is bounded, by its length and by the time that recent
-batches took: who could not be answered in time is told at once. Whoever waits too long
+once, and keeps the audit records of refusals. When it is idle, a request starts alone and at once.
+A batch of a few costs nearly as much as one of many, though, and where a few came together more
+are on their way: after such a batch the thread pauses for a moment, half as long as a batch takes,
+and what arrives meanwhile goes together. That takes a sixth off the processors' load at half of
+the capacity, and half off the p99; the median does not move. The event loop rests likewise: what
+arrives while a batch is in flight cannot be scored before its end, so it is read a few at a time,
+which saves a twentieth of the loop's work. The queue is bounded, by its length and by the time
+that recent batches took: who could not be answered in time is told at once. Whoever waits too long
 nevertheless is told so and forgotten before any work is spent on them.
 """
 

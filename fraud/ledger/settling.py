@@ -1,6 +1,8 @@
 """What a server has still to do after a bulk load, done before a request has to wait for it."""
 
 import logging
+import os
+import shutil
 
 import psycopg2.errors
 from psycopg2 import sql
@@ -8,10 +10,11 @@ from psycopg2.extensions import cursor as Cursor
 
 from fraud.ledger.engine import connect, shown
 
-_MISSING_FILES = """
-SELECT pg_size_bytes(current_setting('min_wal_size'))
-    / pg_size_bytes(current_setting('wal_segment_size')) - count(*)
-FROM pg_ls_waldir()
+_MISSING = """
+SELECT pg_size_bytes(current_setting('min_wal_size')) / file_bytes - count(*), file_bytes,
+    current_setting('data_directory')
+FROM pg_ls_waldir(), pg_size_bytes(current_setting('wal_segment_size')) AS file_bytes
+GROUP BY file_bytes
 """
 
 log = logging.getLogger("fraud.ledger")
@@ -48,8 +51,14 @@ def settle(url: str, table: str) -> None:
 
 
 def _use_up_log(cursor: Cursor) -> None:
-    """Go through as many files of log as the server keeps anyway."""
-    cursor.execute(_MISSING_FILES)
-    [(missing,)] = cursor.fetchall()
+    """Go through as many files of log as the server keeps anyway, if the disk has room for them.
+
+    A server that finds none stops. Where it is on another machine, its disk is its keeper's care.
+    """
+    cursor.execute(_MISSING)
+    [(missing, file_bytes, folder)] = cursor.fetchall()
+    if os.path.isdir(folder) and shutil.disk_usage(folder).free < 2 * missing * file_bytes:
+        log.warning("No room in %s for %d files of log ahead of their use", folder, missing)
+        return
     for _ in range(missing):  # a file with nothing in it is not left
         cursor.execute("SELECT pg_logical_emit_message(false, 'settling', ''), pg_switch_wal()")

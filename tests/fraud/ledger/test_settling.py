@@ -1,6 +1,8 @@
 """After a bulk load: rows are tidied and a checkpoint is written, by whoever may."""
 
+import shutil
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,10 +40,26 @@ def test_a_table_that_was_filled_is_tidied_and_files_of_log_lie_ready(
     assert checkpoints(url) > before
     ahead = "SELECT count(*) * 16 FROM pg_ls_waldir() WHERE name > {}"
     kept = ahead.format("pg_walfile_name(pg_current_wal_lsn())")
-    assert number(url, kept) > 1900, "of 2 GB of log, nearly all lies ahead"
+    assert number(url, kept) > 2900, "of 3 GB of log, nearly all lies ahead"
     pages = "SELECT {} FROM pg_class WHERE relname = 'entity_state'"
     assert number(url, pages.format("reltuples")) == 500
     assert number(url, pages.format("relallvisible")) == number(url, pages.format("relpages")) > 0
+
+
+def test_a_disk_without_room_is_not_filled_with_files_of_log(
+    new_ledger: Callable[[], str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = new_ledger()
+    fill(url)
+    before, files = checkpoints(url), number(url, "SELECT count(*) FROM pg_ls_waldir()")
+    full = SimpleNamespace(free=-(2**60))  # less than any number of files needs
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    settle(url, "entity_state")
+    assert "No room" in caplog.text
+    assert number(url, "SELECT count(*) FROM pg_ls_waldir()") <= files + 1
+    assert checkpoints(url) > before
 
 
 def test_who_may_not_leaves_it_to_the_server(
