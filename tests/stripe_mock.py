@@ -23,6 +23,7 @@ import pytest
 
 from tests.conftest import MISSING_SERVER
 from tests.fraud.run.free_ports import free_port
+from tests.golang import go
 
 MODULE = "github.com/stripe/stripe-mock"
 VERSION = "v0.203.0"
@@ -45,16 +46,12 @@ def built(cache: Path) -> Path:
     folder = cache / f"stripe-mock-{VERSION}"
     if (folder / "stripe-mock").is_file():
         return folder
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip(
-            f"{MISSING_SERVER} stripe-mock - Go is not installed: apt-get install golang-go"
-        )
+    program = go()
     cache.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=cache))
-    install = [go, "install", f"{MODULE}@{VERSION}"]
+    install = [program, "install", f"{MODULE}@{VERSION}"]
     environment = {**os.environ, "GOBIN": str(draft), "GOFLAGS": "-buildvcs=false"}
-    for command in (install, [go, "mod", "download", "-json", f"{MODULE}@{VERSION}"]):
+    for command in (install, [program, "mod", "download", "-json", f"{MODULE}@{VERSION}"]):
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S,
             check=False, cwd=draft,

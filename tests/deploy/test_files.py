@@ -21,7 +21,7 @@ from fraud.ledger.cluster import CONFIGURATION
 from fraud.security.data_keys import DataKeys
 from fraud.security.secret_files import generated_secret, public_key
 from fraud.settings import Settings
-from tests.conftest import MISSING_SERVER
+from tests.golang import go
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -57,11 +57,9 @@ def is_command(words: list[str]) -> bool:
 @cache
 def compose() -> dict[str, Any]:
     """compose.yaml as Compose's own loader understands it."""
-    if shutil.which("go") is None:
-        pytest.skip(f"{MISSING_SERVER} go")
     given = {**os.environ, **dict.fromkeys(REQUIRED, "given-by-this-test-alone")}
     done = subprocess.run(
-        ["go", "run", ".", str(DEPLOY / "compose.yaml")],
+        [go(), "run", ".", str(DEPLOY / "compose.yaml")],
         cwd=DEPLOY / "composecheck",
         env=given,
         capture_output=True,
@@ -299,10 +297,8 @@ def validated(text: str, path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_overlay_builds_valid_manifests(tmp_path: Path) -> None:
-    if shutil.which("go") is None:
-        pytest.skip(f"{MISSING_SERVER} go")
     built = subprocess.run(
-        ["go", "run", KUSTOMIZE, "build", str(DEPLOY / "kubernetes" / "overlays" / "example")],
+        [go(), "run", KUSTOMIZE, "build", str(DEPLOY / "kubernetes" / "overlays" / "example")],
         capture_output=True,
         text=True,
         timeout=280,
