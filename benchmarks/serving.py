@@ -6,9 +6,10 @@ Three services run on this machine at once, with as many workers each: *ours*, w
 features, a trained model and the ledger's commit (fsync on); *echo*, BentoML with our request
 schema and nothing behind it; *tutorial*, FastAPI and XGBoost on a one-row DataFrame. They are
 loaded in turn, a few seconds each, round after round, so that whatever else the machine does
-meets all three. Only the ratios between them are worth comparing across machines. With ROWS,
-the ledger is then filled with so many transactions and decisions, and ours and echo are loaded
-once more: `growth` says how ours did against echo then, as a share of how it did before.
+meets all three. Open-loop load is half of what the same service answered in the slice before. Only
+the ratios between them are worth comparing across machines. With ROWS, the ledger is then filled
+with so many transactions and decisions, and ours and echo are loaded once more: `growth` says how
+ours did against echo then, as a share of how it did before.
 """
 
 import os

@@ -45,12 +45,13 @@ class Bench:
         requests: bodies for `/predict`; each is sent to ours once.
         folder: for files of the load tools; best in memory, see `memory_folder`.
         extent: how much.
-        seed: of the arrivals of open-loop load.
+        seed: of the arrivals of open-loop load, which differ from slice to slice.
     """
 
     def __init__(self, requests: Iterator[str], folder: Path, extent: Extent, seed: int) -> None:
         self._stream = requests
-        self._folder, self._extent, self._seed = folder, extent, seed
+        self._folder, self._extent = folder, extent
+        self._seeds = itertools.count(seed)
         self._unsent: list[str] = []
 
     def slice(self, server: Server, connections: int, rate: float = 0.0) -> Figures:
@@ -103,7 +104,7 @@ class Bench:
             connections=connections,
             seconds=self._extent.slice_s,
             rate=rate,
-            seed=self._seed,
+            seed=next(self._seeds),
         )
         found = load(plan, self._folder)
         begun = found.answered + found.errors + connections
@@ -124,28 +125,40 @@ def memory_folder() -> Iterator[Path]:
 def measure(
     bench: Bench, loaded: Sequence[Server], extent: Extent, progress: Progress
 ) -> dict[str, dict[str, Any]]:
-    """All figures, by service, then by kind of load."""
-    kinds = [*(f"c{c}" for c in CONCURRENCIES), "open", "batch"]
-    task = progress.add_task("warming up", total=1 + extent.rounds * (len(kinds) * 3 - 2))
-    report: dict[str, dict[str, Any]] = {server.name: {} for server in loaded}
+    """All figures, by service, then by kind of load.
+
+    Open-loop load follows the full load that says how much half of the capacity is, at once and
+    every time: what the machine gives differs from one minute to the next. There are twice as many
+    slices of both, for a p99 that one disturbance does not make.
+    """
+    rounds = extent.rounds
+    singles = [connections for connections in CONCURRENCIES if connections != CAPACITY_AT]
+    slices = len(loaded) * rounds * (len(singles) + 4) + rounds
+    task = progress.add_task("warming up", total=slices)
+    runs: dict[str, dict[str, list[Figures]]] = {server.name: {} for server in loaded}
+
+    def keep(server: Server, kind: str, found: Figures) -> Figures:
+        mine = runs[server.name].setdefault(kind, [])
+        mine.append(found)
+        progress.update(task, description=f"{server.name} {kind}, {len(mine)}", advance=1)
+        return found
+
     for server in loaded:
         bench.slice(server, 16)
-    progress.advance(task)
-    for kind in kinds:
-        runs: dict[str, list[Figures]] = {name: [] for name in report}
-        for number, server in itertools.product(range(extent.rounds), loaded):
-            if kind == "batch" and server.name != "ours":
-                continue
-            progress.update(task, description=f"{server.name} {kind}, {number + 1}", advance=1)
-            if kind == "batch":
-                runs[server.name].append(bench.batch_slice(server))
-            elif kind == "open":
-                rate = report[server.name][f"c{CAPACITY_AT}"]["req_s"] / 2.0
-                runs[server.name].append(bench.slice(server, 0, max(rate, 1.0)))
-            else:
-                runs[server.name].append(bench.slice(server, int(kind[1:])))
-        for name, slices in runs.items():
-            if slices:
-                report[name][kind] = figures(slices)
-                progress.log(f"{name} {kind}: {json.dumps(report[name][kind])}")
+    for connections, _, server in itertools.product(singles, range(rounds), loaded):
+        keep(server, f"c{connections}", bench.slice(server, connections))
+    for _, server in itertools.product(range(2 * rounds), loaded):
+        full = keep(server, f"c{CAPACITY_AT}", bench.slice(server, CAPACITY_AT))
+        half = max(full.answered / full.seconds / 2.0, 1.0)
+        keep(server, "open", bench.slice(server, 0, half))
+    for _, server in itertools.product(range(rounds), loaded):
+        if server.name == "ours":
+            keep(server, "batch", bench.batch_slice(server))
+    report = {
+        name: {kind: figures(slices) for kind, slices in kinds.items()}
+        for name, kinds in runs.items()
+    }
+    for name, kinds in report.items():
+        for kind, found in kinds.items():
+            progress.log(f"{name} {kind}: {json.dumps(found)}")
     return report
