@@ -21,6 +21,11 @@ NOW = text("now()")
 EMPTY_LIST = text("'[]'::jsonb")
 EMPTY_OBJECT = text("'{}'::jsonb")
 
+GROWING = {"autovacuum_vacuum_insert_threshold": 250_000, "autovacuum_analyze_threshold": 250_000}
+"""Of tables that every decision adds a row to. By PostgreSQL's own measure, a tenth or a fifth
+more, all of them would be due every minute while a ledger is young and busy, and all at once: on
+two processors that is felt in the answers. They are read by their keys, which asks for little."""
+
 
 def row_id() -> Column[int]:
     """A primary key the server counts up."""

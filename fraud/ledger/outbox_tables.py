@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
-from fraud.ledger.columns import NOW, Moment, metadata, row_id
+from fraud.ledger.columns import GROWING, NOW, Moment, metadata, row_id
 
 SinkName = String(100)
 
@@ -49,6 +49,7 @@ outbox = Table(
         comment="The transaction that wrote it.",
     ),
     Index("ix_outbox_xid", "xid"),
+    postgresql_with=GROWING,
 )
 
 outbox_sinks = Table(

@@ -35,6 +35,7 @@ import fraud.ledger.ruleset_tables  # noqa: F401 - they belong to the same metad
 from fraud.ledger.columns import (
     EMPTY_LIST,
     EMPTY_OBJECT,
+    GROWING,
     NOW,
     UTC_NOW,
     Moment,
@@ -93,6 +94,7 @@ transactions = Table(
     Index("uq_transactions_fraud_type_seq", "fraud_type", "seq", unique=True),
     Index("ix_transactions_user_id_timestamp", "user_id", "timestamp"),
     Index("ix_transactions_merchant_id_timestamp", "merchant_id", "timestamp"),
+    postgresql_with=GROWING,
 )
 
 decisions = Table(
@@ -170,6 +172,7 @@ decisions = Table(
         postgresql_where=text("propensity IS NOT NULL"),
     ),
     Index("ix_decisions_degraded_scored_at", "scored_at", postgresql_where=text("degraded")),
+    postgresql_with=GROWING,
 )
 
 fraud_alerts = Table(
@@ -274,6 +277,7 @@ audit_log = Table(
     Index("ix_audit_log_object_type_object_id", "object_type", "object_id"),
     Index("ix_audit_log_actor_recorded_at", "actor", "recorded_at"),
     Index("ix_audit_log_recorded_at", "recorded_at", postgresql_using="brin"),
+    postgresql_with=GROWING,
 )
 
 audit_anchor = Table(
@@ -297,6 +301,8 @@ entity_state = Table(
         "fillfactor": 70,
         "autovacuum_vacuum_scale_factor": 0.05,
         "toast_tuple_target": 8160,
+        "autovacuum_analyze_threshold": 1_000_000,
+        "autovacuum_analyze_scale_factor": 1,
     },
 )
 """Every scoring transaction reads and replaces whole states, so a state stays in its row:
