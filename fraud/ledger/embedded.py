@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from fraud.ledger import writeback
 from fraud.ledger.cluster import Cluster
 from fraud.ledger.engine import ensure_database
 from fraud.settings import Settings
@@ -39,6 +40,7 @@ def url(run_dir: Path) -> str:
         if not cluster.is_answering():
             with cluster.log_path.open("ab") as log:
                 cluster.start(log.fileno())
+            writeback.start(cluster.data_dir)
         cluster.join()
     return ensure_database(cluster.url("postgres"), DATABASE)
 
@@ -67,6 +69,7 @@ def serve(run_dir: Path) -> int:
         if not cluster.is_answering():
             cluster.start(None)
         cluster.join()
+    writeback.start(cluster.data_dir)
     ensure_database(cluster.url("postgres"), DATABASE)
     while not wanted_end and cluster.is_running():
         time.sleep(0.2)
