@@ -141,6 +141,7 @@ def measure(
         mine = runs[server.name].setdefault(kind, [])
         mine.append(found)
         progress.update(task, description=f"{server.name} {kind}, {len(mine)}", advance=1)
+        progress.log(f"{server.name} {kind}, {len(mine)}: {json.dumps(figures([found]))}")
         return found
 
     for server in loaded:
@@ -154,11 +155,7 @@ def measure(
     for _, server in itertools.product(range(rounds), loaded):
         if server.name == "ours":
             keep(server, "batch", bench.batch_slice(server))
-    report = {
+    return {
         name: {kind: figures(slices) for kind, slices in kinds.items()}
         for name, kinds in runs.items()
     }
-    for name, kinds in report.items():
-        for kind, found in kinds.items():
-            progress.log(f"{name} {kind}: {json.dumps(found)}")
-    return report
