@@ -81,14 +81,20 @@ def start(data_dir: Path) -> threading.Thread | None:
     """Keep up with a running server in a thread, which ends with it or with this process.
 
     Returns:
-        The thread; none where the system has no such call.
+        The thread, an earlier one if that still runs; none where the system has no such call.
     """
     if _sync_file_range is None:
         return None
-    keep_up = Writeback(data_dir).keep_up
-    thread = threading.Thread(target=keep_up, name="writeback", daemon=True)
-    thread.start()
+    thread = _threads.get(data_dir)
+    if thread is None or not thread.is_alive():
+        keep_up = Writeback(data_dir).keep_up
+        thread = threading.Thread(target=keep_up, name="writeback", daemon=True)
+        thread.start()
+        _threads[data_dir] = thread
     return thread
+
+
+_threads: dict[Path, threading.Thread] = {}
 
 
 def _written_ns(path: str) -> int:

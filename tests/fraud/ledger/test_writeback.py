@@ -70,6 +70,7 @@ def test_the_thread_ends_with_the_server(tmp_path: Path, monkeypatch: pytest.Mon
     assert thread is not None
     thread.join(0.1)
     assert thread.is_alive()
+    assert writeback.start(tmp_path) is thread, "a server that was started again has one too"
     (tmp_path / "postmaster.pid").unlink()
     thread.join(5.0)
     assert not thread.is_alive()

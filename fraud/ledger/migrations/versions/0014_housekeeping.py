@@ -11,28 +11,23 @@ down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-_GROWING = ("transactions", "decisions", "outbox", "audit_log")
+_GROWING = {"autovacuum_vacuum_insert_threshold": 250_000, "autovacuum_analyze_threshold": 250_000}
+
+_OPTIONS = {
+    **dict.fromkeys(("transactions", "decisions", "outbox", "audit_log"), _GROWING),
+    "entity_state": {
+        "autovacuum_analyze_threshold": 1_000_000,
+        "autovacuum_analyze_scale_factor": 1,
+    },
+}
 
 
 def upgrade() -> None:
-    for table in _GROWING:
-        op.execute(
-            f"ALTER TABLE {table} SET (autovacuum_vacuum_insert_threshold = 250000, "
-            "autovacuum_analyze_threshold = 250000)"
-        )
-    op.execute(
-        "ALTER TABLE entity_state SET (autovacuum_analyze_threshold = 1000000, "
-        "autovacuum_analyze_scale_factor = 1)"
-    )
+    for table, options in _OPTIONS.items():
+        values = ", ".join(f"{name} = {value}" for name, value in options.items())
+        op.execute(f"ALTER TABLE {table} SET ({values})")
 
 
 def downgrade() -> None:
-    for table in _GROWING:
-        op.execute(
-            f"ALTER TABLE {table} "
-            "RESET (autovacuum_vacuum_insert_threshold, autovacuum_analyze_threshold)"
-        )
-    op.execute(
-        "ALTER TABLE entity_state "
-        "RESET (autovacuum_analyze_threshold, autovacuum_analyze_scale_factor)"
-    )
+    for table, options in _OPTIONS.items():
+        op.execute(f"ALTER TABLE {table} RESET ({', '.join(options)})")
