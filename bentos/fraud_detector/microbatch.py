@@ -1,15 +1,14 @@
 """Micro-batches: what arrives while a batch is in flight forms the next one.
 
 One worker thread has all the blocking work done: it scores what waits, at most `max_batch` at
-once, and keeps the audit records of refusals. When it is idle, a request starts alone and at once.
-A batch of a few costs nearly as much as one of many, though, and where a few came together more
-are on their way: after such a batch the thread pauses for a moment, half as long as a batch takes,
-and what arrives meanwhile goes together. That takes a sixth off the processors' load at half of
-the capacity, and half off the p99; the median does not move. The event loop rests likewise: what
-arrives while a batch is in flight cannot be scored before its end, so it is read a few at a time,
-which saves a twentieth of the loop's work. The queue is bounded, by its length and by the time
-that recent batches took: who could not be answered in time is told at once. Whoever waits too long
-nevertheless is told so and forgotten before any work is spent on them.
+once, and keeps the audit records of refusals. While batches are small, it and the event loop take
+turns: what arrives while a batch is in flight cannot be scored before its end, so the loop rests
+until then, and reads it all in one go. To read it one by one took the interpreter from the thread
+again and again: at half of the capacity the median answer came half as late again. Batches are
+large where there is more to do than time; then the loop reads on, while the thread waits for the
+ledger. The queue is bounded, by its length and by the time that recent batches took: who could not
+be answered in time is told at once. Whoever waits too long nevertheless is told so and forgotten
+before any work is spent on them.
 """
 
 import asyncio
@@ -33,6 +32,10 @@ Record = TypeVar("Record")
 PACE_WEIGHT = 0.3
 """What the last batch counts for in the estimate of how long one takes."""
 
+ROUNDS = 3
+"""Of the event loop between a request and its hand-over: in them, tasks and connections that have
+begun get on, which would otherwise go one step from rest to rest."""
+
 log = logging.getLogger("fraud.detector")
 
 
@@ -44,10 +47,8 @@ class Limits:
         max_batch: requests scored at once.
         max_bulk_batch: the same where only bulk requests wait.
         max_waiting: requests that may wait; one more is told to come back.
-        few: requests of the largest batch after which there is a pause; after one, there is none.
-        pause_s: longest pause.
-        pause_share: how long a pause is, as a share of what a batch takes on average.
-        rest_s: longest time that the event loop stands still for a batch in flight.
+        few: requests of the largest batch that counts as small.
+        rest_s: longest time that the event loop stands still for a small batch in flight.
         bulk_share: places in a batch that bulk requests keep while single ones wait.
         deadline_s: after it a single request is answered "too late".
         bulk_deadline_s: the same for a bulk request as a whole.
@@ -57,9 +58,7 @@ class Limits:
     max_bulk_batch: int = 512
     max_waiting: int = 2048
     few: int = 12
-    pause_s: float = 0.004
-    pause_share: float = 0.5
-    rest_s: float = 0.004
+    rest_s: float = 0.010
     bulk_share: int = 32
     deadline_s: float = 2.0
     bulk_deadline_s: float = 20.0
@@ -84,6 +83,9 @@ class BatchReport:
 
 Settle = Callable[[Exception | None], None]
 """Called once in the event loop, when there is an answer, or none and why."""
+
+_Settled = tuple[Sequence[Settle], Exception | None]
+"""Whom to tell, and what went wrong, if anything did."""
 
 
 class _Waiting(Generic[Request, Answer]):
@@ -147,10 +149,10 @@ class Collector(Generic[Request, Answer, Record]):
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
-        self._closing = threading.Event()
-        self._batch_s = 0.0
-        self._in_flight = threading.Lock()
-        self._will_wake = False
+        self._batch_s, self._last_size = 0.0, 0
+        self._settled: queue.SimpleQueue[_Settled] = queue.SimpleQueue()
+        self._is_resting = False
+        self._will_hand_over = False
 
     def start(self) -> None:
         """Begin to take requests; call it from the event loop."""
@@ -163,7 +165,6 @@ class Collector(Generic[Request, Answer, Record]):
         if not self._is_open:
             return
         self._is_open = False
-        self._closing.set()
         self._wake.put(True)  # for what was read in this very round of the loop
         self._wake.put(False)
         await asyncio.to_thread(self._thread.join, timeout_s)
@@ -242,21 +243,39 @@ class Collector(Generic[Request, Answer, Record]):
         waiting.settle = settle
         waiting.timer = loop.call_later(deadline_s, self._expire, waiting, deadline_s)
         lane.extend((waiting, place) for place in range(len(requests)))
-        if not self._will_wake:
-            self._will_wake = True
-            loop.call_soon(self._wake_thread)
+        if not self._will_hand_over:
+            self._will_hand_over = True
+            loop.call_soon(self._hand_over, loop, ROUNDS)
         return waiting
 
-    def _wake_thread(self) -> None:
-        """Let the thread have what was read in one go; rest if it is at work.
-
-        What else arrives comes together then, until the batch in flight is answered.
-        """
-        self._will_wake = False
-        is_at_work = self._in_flight.locked()
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, rounds: int) -> None:
+        """Let the thread have what was read, and rest until it has answers."""
+        if rounds:
+            loop.call_soon(self._hand_over, loop, rounds - 1)
+            return
+        self._will_hand_over = False
+        if not self.waiting_count:  # the thread was quicker, and tells of its answers by itself
+            return
+        self._is_resting = self._last_size <= self.limits.few
         self._wake.put(True)
-        if is_at_work and self._in_flight.acquire(timeout=self.limits.rest_s):
-            self._in_flight.release()
+        if self._is_resting:
+            with suppress(queue.Empty):
+                self._settle(*self._settled.get(timeout=self.limits.rest_s))
+            self._is_resting = False
+            self._settle_all()
+
+    def _settle_all(self) -> None:
+        """Tell whoever waits for answers that are there."""
+        with suppress(queue.Empty):
+            while True:
+                self._settle(*self._settled.get_nowait())
+
+    def _settle(self, waiting: Sequence[Settle], failure: Exception | None) -> None:
+        for each in waiting:
+            try:
+                each(failure)
+            except Exception:  # it shall not keep the others from their answers
+                log.exception("An answer could not be given")
 
     async def record(self, record: Record, wait_s: float = 1.0) -> bool:
         """Keep the audit record of a refusal; False where it was not kept in time.
@@ -287,17 +306,9 @@ class Collector(Generic[Request, Answer, Record]):
     def _work(self) -> None:
         while self._wake.get():
             while batch := self._take():
-                with self._in_flight:
-                    self._answer(batch)
+                self._answer(batch)
                 self._keep_records()
-                if 1 < len(batch) <= self.limits.few:
-                    self._pause()
             self._keep_records()
-
-    def _pause(self) -> None:
-        """Let more come together: on a fast machine a moment is shorter."""
-        limits = self.limits
-        self._closing.wait(min(limits.pause_s, limits.pause_share * self._batch_s))
 
     def _take(self) -> list[tuple[_Waiting[Request, Answer], int]]:
         """The next batch: single requests first, while bulk ones keep a share of the places."""
@@ -313,6 +324,7 @@ class Collector(Generic[Request, Answer, Record]):
         answers = self._answers([waiting.requests[place] for waiting, place in batch])
         took_s = time.perf_counter() - began_s
         self._batch_s += (took_s - self._batch_s) * (PACE_WEIGHT if self._batch_s else 1.0)
+        self._last_size = len(batch)
         queue_s = began_s - min(waiting.came_s for waiting, _ in batch)
         self._on_batch(BatchReport(len(batch), self.waiting_count, queue_s, took_s))
         done = []
@@ -321,7 +333,7 @@ class Collector(Generic[Request, Answer, Record]):
             waiting.open_count -= 1
             if waiting.open_count == 0:
                 done.append(waiting.end)
-        self._settle(done, None)
+        self._tell(done, None)
 
     def _answers(self, requests: list[Request]) -> list[Answer | FraudError]:
         """The answers to a batch; one that breaks it is answered alone, not its neighbours."""
@@ -350,19 +362,15 @@ class Collector(Generic[Request, Answer, Record]):
         except Exception:
             log.exception("%d audit records of refusals were lost", len(taken))
             failure = UnavailableError("The refusal could not be recorded.")
-        self._settle([partial(_resolve, future) for _, future in taken], failure)
+        self._tell([partial(_resolve, future) for _, future in taken], failure)
 
-    def _settle(self, waiting: Sequence[Settle], failure: Exception | None) -> None:
-        def settle() -> None:
-            for each in waiting:
-                try:
-                    each(failure)
-                except Exception:  # it shall not keep the others from their answers
-                    log.exception("An answer could not be given")
-
+    def _tell(self, waiting: Sequence[Settle], failure: Exception | None) -> None:
+        """Have the event loop settle; a loop that rests looks for it, another one is woken."""
         if waiting and self._loop is not None:
-            with suppress(RuntimeError):  # the loop ended before its last answers
-                self._loop.call_soon_threadsafe(settle)
+            self._settled.put((waiting, failure))
+            if not self._is_resting:
+                with suppress(RuntimeError):  # the loop ended before its last answers
+                    self._loop.call_soon_threadsafe(self._settle_all)
 
 
 def _resolve(future: asyncio.Future[None], failure: Exception | None) -> None:

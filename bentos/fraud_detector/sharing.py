@@ -107,10 +107,10 @@ class SharingServer:
         await asyncio.gather(*self._opening)
 
     def _ready(self) -> None:
-        if self._tally.is_ahead:
-            self._pause(HOLD_BACK_S)
-        else:
-            self._accept()
+        while not self._tally.is_ahead:
+            if not self._accept():
+                return
+        self._pause(HOLD_BACK_S)
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
@@ -120,20 +120,22 @@ class SharingServer:
         self._loop.add_reader(self._listener, self._ready)
         self._accept()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take a connection; whether there was one, and may be more."""
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was quicker, or the client gave up
+            return False  # another worker was quicker, or the client gave up
         except OSError:
             log.exception("No connection can be accepted")
             self._pause(REST_S)
-            return
+            return False
         connection.setblocking(False)
         self._tally.add(1)
         task = self._loop.create_task(self._open(connection))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
+        return True
 
     async def _open(self, connection: socket.socket) -> None:
         protocol: Any

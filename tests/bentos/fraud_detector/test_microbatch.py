@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bentos.fraud_detector.microbatch import Collector, Limits
+from bentos.fraud_detector.microbatch import ROUNDS, Collector, Limits
 from fraud.domain.errors import FraudError, InvalidField, Overloaded, UnavailableError
 
 POISON = -1
@@ -67,6 +67,16 @@ async def one_in_flight(
     return first
 
 
+async def longest_round() -> float:
+    """Seconds that the event loop took for the slowest of its next rounds."""
+    rounds = []
+    for _ in range(10 * ROUNDS):
+        started = time.perf_counter()
+        await asyncio.sleep(0)
+        rounds.append(time.perf_counter() - started)
+    return max(rounds)
+
+
 def test_a_lone_request_starts_at_once() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         started = time.perf_counter()
@@ -86,23 +96,6 @@ def test_what_arrives_during_a_batch_forms_the_next() -> None:
         assert answers == [[number * number] for number in range(9)]
 
     assert run(work).batches == [[0], [1, 2, 3, 4, 5, 6, 7, 8]]
-
-
-def test_what_arrives_after_a_batch_of_a_few_goes_together() -> None:
-    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        squares.gate.clear()
-        asked = [asyncio.create_task(collector.submit([0]))]
-        await in_flight(squares, 1)
-        asked += [asyncio.create_task(collector.submit([number])) for number in (1, 2)]
-        await asyncio.sleep(0)
-        squares.gate.set()
-        await asyncio.gather(*asked)
-        late = asyncio.create_task(collector.submit([3]))
-        await asyncio.sleep(0.05)  # without a pause it would have gone alone
-        assert await collector.submit([4]) == [16]
-        assert await late == [9]
-
-    assert run(work, Limits(pause_s=1.0, pause_share=1e9)).batches == [[0], [1, 2], [3, 4]]
 
 
 def test_what_was_read_in_one_go_is_one_batch() -> None:
@@ -129,56 +122,53 @@ def test_what_was_read_just_before_the_end_is_answered() -> None:
     assert answers == [25]
 
 
-def test_many_are_followed_at_once() -> None:
+def test_the_event_loop_rests_while_a_small_batch_is_in_flight() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        started = time.perf_counter()
-        for count in (1, 4, 1):
-            await collector.submit(list(range(count)))
-        assert time.perf_counter() - started < 30.0
-
-    assert len(run(work, Limits(few=3, pause_s=60.0, pause_share=1e9)).batches) == 3
-
-
-def test_quick_batches_have_short_pauses_between_them() -> None:
-    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        started = time.perf_counter()
-        for _ in range(3):
-            await collector.submit([1, 2])
-        assert time.perf_counter() - started < 30.0
-
-    assert len(run(work, Limits(few=3, pause_s=60.0)).batches) == 3
-
-
-def test_the_event_loop_rests_while_a_batch_is_in_flight() -> None:
-    rests: list[float] = []
-
-    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        first = await one_in_flight(collector, squares)
-        others = [asyncio.create_task(collector.submit([number])) for number in (1, 2)]
-        await asyncio.sleep(0)  # both are submitted, and one rest stands behind them
-        started = time.perf_counter()
-        await asyncio.sleep(0)
-        rests.append(time.perf_counter() - started)
-        await asyncio.sleep(0)
+        squares.gate.clear()
+        only = asyncio.create_task(collector.submit([1]))
+        assert await longest_round() >= 0.2
         squares.gate.set()
-        assert await asyncio.gather(first, *others) == [[0], [1], [4]]
+        assert await only == [1]
 
     run(work, Limits(rest_s=0.2))
-    assert rests[0] >= 0.2
+
+
+def test_the_event_loop_reads_on_while_a_large_batch_is_in_flight() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        await collector.submit([1, 2, 3])
+        squares.gate.clear()
+        others = [asyncio.create_task(collector.submit([number])) for number in (4, 5)]
+        assert await longest_round() < 30.0
+        squares.gate.set()
+        assert await asyncio.gather(*others) == [[16], [25]]
+
+    assert run(work, Limits(few=2, rest_s=60.0)).batches == [[1, 2, 3], [4, 5]]
 
 
 def test_an_answer_ends_the_rest() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        first = await one_in_flight(collector, squares)
+        squares.gate.clear()
         opener = threading.Timer(0.1, squares.gate.set)
         opener.start()
         started = time.perf_counter()
-        second = asyncio.create_task(collector.submit([1]))
-        assert await asyncio.gather(first, second) == [[0], [1]]
+        assert await collector.submit([3]) == [9]
         assert 0.05 < time.perf_counter() - started < 30.0
         opener.join()
 
     run(work, Limits(rest_s=60.0))
+
+
+def test_a_task_that_has_begun_gets_on_before_the_rest() -> None:
+    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
+        async def slower() -> list[int | FraudError]:
+            for _ in range(ROUNDS - 1):
+                await asyncio.sleep(0)
+            return await collector.submit([2])
+
+        one, two = asyncio.create_task(collector.submit([1])), asyncio.create_task(slower())
+        assert list(await asyncio.gather(one, two)) == [[1], [4]]
+
+    assert run(work).batches == [[1, 2]]
 
 
 def test_a_large_request_is_cut_and_put_together_again() -> None:

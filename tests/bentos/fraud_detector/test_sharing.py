@@ -192,6 +192,26 @@ def test_connections_that_fail_their_handshake_are_not_counted(
     thread.join(DEADLINE_S)
 
 
+def test_all_that_wait_are_taken_in_one_round(listener: socket.socket, tmp_path: Path) -> None:
+    async def rounds() -> int:
+        loop = asyncio.get_running_loop()
+        path = tmp_path / "tally"
+        server = SharingServer(loop, listener, Who, Tally(path), backlog=500)
+        taken = 0
+        while counted(path) < len(clients):
+            await asyncio.sleep(0)
+            taken += 1
+        close(clients)
+        while counted(path):
+            await asyncio.sleep(0.001)
+        server.close()
+        return taken
+
+    clients = connected(listener, 50)
+    with asyncio.Runner(loop_factory=SharingLoop) as runner:
+        assert runner.run(rounds()) < 10
+
+
 def test_servers_that_are_given_a_socket_share_it(
     listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
