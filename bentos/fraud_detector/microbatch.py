@@ -1,14 +1,12 @@
 """Micro-batches: what arrives while a batch is in flight forms the next one.
 
 One worker thread has all the blocking work done: it scores what waits, at most `max_batch` at
-once, and keeps the audit records of refusals. While batches are small, it and the event loop take
-turns: what arrives while a batch is in flight cannot be scored before its end, so the loop rests
-until then, and reads it all in one go. To read it one by one took the interpreter from the thread
-again and again: at half of the capacity the median answer came half as late again. Batches are
-large where there is more to do than time; then the loop reads on, while the thread waits for the
-ledger. The queue is bounded, by its length and by the time that recent batches took: who could not
-be answered in time is told at once. Whoever waits too long nevertheless is told so and forgotten
-before any work is spent on them.
+once, and keeps the audit records of refusals. It and the event loop take turns: what arrives while
+a batch is in flight cannot be scored before its end, so the loop rests until then, and reads it all
+in one go. To read it one by one took the interpreter from the thread again and again: at half of
+the capacity the median answer came half as late again. The queue is bounded, by its length and by
+the time that recent batches took: who could not be answered in time is told at once. Whoever waits
+too long nevertheless is told so and forgotten before any work is spent on them.
 """
 
 import asyncio
@@ -47,8 +45,7 @@ class Limits:
         max_batch: requests scored at once.
         max_bulk_batch: the same where only bulk requests wait.
         max_waiting: requests that may wait; one more is told to come back.
-        few: requests of the largest batch that counts as small.
-        rest_s: longest time that the event loop stands still for a small batch in flight.
+        rest_s: longest time that the event loop stands still for a batch in flight.
         bulk_share: places in a batch that bulk requests keep while single ones wait.
         deadline_s: after it a single request is answered "too late".
         bulk_deadline_s: the same for a bulk request as a whole.
@@ -57,7 +54,6 @@ class Limits:
     max_batch: int = 128
     max_bulk_batch: int = 512
     max_waiting: int = 2048
-    few: int = 12
     rest_s: float = 0.010
     bulk_share: int = 32
     deadline_s: float = 2.0
@@ -149,7 +145,7 @@ class Collector(Generic[Request, Answer, Record]):
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
-        self._batch_s, self._last_size = 0.0, 0
+        self._batch_s = 0.0
         self._settled: queue.SimpleQueue[_Settled] = queue.SimpleQueue()
         self._is_resting = False
         self._will_hand_over = False
@@ -256,13 +252,12 @@ class Collector(Generic[Request, Answer, Record]):
         self._will_hand_over = False
         if not self.waiting_count:  # the thread was quicker, and tells of its answers by itself
             return
-        self._is_resting = self._last_size <= self.limits.few
+        self._is_resting = True
         self._wake.put(True)
-        if self._is_resting:
-            with suppress(queue.Empty):
-                self._settle(*self._settled.get(timeout=self.limits.rest_s))
-            self._is_resting = False
-            self._settle_all()
+        with suppress(queue.Empty):
+            self._settle(*self._settled.get(timeout=self.limits.rest_s))
+        self._is_resting = False
+        self._settle_all()
 
     def _settle_all(self) -> None:
         """Tell whoever waits for answers that are there."""
@@ -324,7 +319,6 @@ class Collector(Generic[Request, Answer, Record]):
         answers = self._answers([waiting.requests[place] for waiting, place in batch])
         took_s = time.perf_counter() - began_s
         self._batch_s += (took_s - self._batch_s) * (PACE_WEIGHT if self._batch_s else 1.0)
-        self._last_size = len(batch)
         queue_s = began_s - min(waiting.came_s for waiting, _ in batch)
         self._on_batch(BatchReport(len(batch), self.waiting_count, queue_s, took_s))
         done = []

@@ -122,7 +122,7 @@ def test_what_was_read_just_before_the_end_is_answered() -> None:
     assert answers == [25]
 
 
-def test_the_event_loop_rests_while_a_small_batch_is_in_flight() -> None:
+def test_the_event_loop_rests_while_a_batch_is_in_flight() -> None:
     async def work(collector: Collector[int, int, str], squares: Squares) -> None:
         squares.gate.clear()
         only = asyncio.create_task(collector.submit([1]))
@@ -131,18 +131,6 @@ def test_the_event_loop_rests_while_a_small_batch_is_in_flight() -> None:
         assert await only == [1]
 
     run(work, Limits(rest_s=0.2))
-
-
-def test_the_event_loop_reads_on_while_a_large_batch_is_in_flight() -> None:
-    async def work(collector: Collector[int, int, str], squares: Squares) -> None:
-        await collector.submit([1, 2, 3])
-        squares.gate.clear()
-        others = [asyncio.create_task(collector.submit([number])) for number in (4, 5)]
-        assert await longest_round() < 30.0
-        squares.gate.set()
-        assert await asyncio.gather(*others) == [[16], [25]]
-
-    assert run(work, Limits(few=2, rest_s=60.0)).batches == [[1, 2, 3], [4, 5]]
 
 
 def test_an_answer_ends_the_rest() -> None:
