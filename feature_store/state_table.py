@@ -1,22 +1,28 @@
 """Entity states in PostgreSQL: lock and load, then save what changed."""
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
+
+from psycopg2 import STRING
+from psycopg2.extensions import new_array_type, register_type
 
 from fraud.ledger.labels import MAKE_KNOWN
 from fraud.ledger.statement import Cursor, Statement, answer
 
 _LOAD_TEXT = """
     SELECT array_agg(key), array_agg(octet_length(state)), array_agg(last_seq),
-        string_agg(state, '') {more}
+        string_agg(state, ''), array_agg(ctid) {more}
     FROM (
-        SELECT key, state, last_seq FROM entity_state WHERE key = ANY($1) ORDER BY key FOR UPDATE
+        SELECT key, state, last_seq, ctid
+        FROM entity_state WHERE key = ANY($1) ORDER BY key FOR UPDATE
     ) AS locked
 """
 """One row: what a row costs on its way is more than what a state does."""
 
-_ROW = ("text[]", "int[]", "bigint[]", "bytea")
+_ROW = ("text[]", "int[]", "bigint[]", "bytea", "tid[]")
+
+register_type(new_array_type((1010,), "TID[]", STRING))  # psycopg2 has none: it would be one text
 
 _LOAD = Statement("load_states", ("text[]",), _LOAD_TEXT.format(more=""), row=_ROW)
 
@@ -28,41 +34,54 @@ _CLAIM = Statement(
 )
 """The aggregates are complete, and so all rows locked, before the rest of their row is made."""
 
-_NEW_TYPES = ("text[]", "bytea", "int[]", "int[]", "bigint[]")
-
 _NEW = """
-    SELECT key, substring($2 FROM start FOR size) AS state, last_seq
-    FROM unnest($1, $3, $4, $5) AS one (key, start, size, last_seq)
+    SELECT named, substring($2 FROM start FOR size) AS state, last_seq
+    FROM (
+        SELECT unnest($1) AS named, unnest($3) AS start, unnest($4) AS size, unnest($5) AS last_seq
+    ) AS one
 """
-"""States as one value with places, for the same reason."""
+"""States as one value with places, for the same reason. What `unnest` makes here is used row by
+row; as `FROM unnest(...)` every array would be kept whole first."""
+
+_REST = ("bytea", "int[]", "int[]", "bigint[]")
 
 _UPDATE = Statement(
     "update_states",
-    _NEW_TYPES,
+    ("tid[]", *_REST),
     f"""
     UPDATE entity_state AS kept SET state = new.state, last_seq = new.last_seq
     FROM ({_NEW}) AS new
-    WHERE kept.key = new.key
+    WHERE kept.ctid = new.named
     """,
 )
+"""By where the rows lie, which nobody else can change while they are locked: to look their keys
+up again took two fifths of it."""
 
 _INSERT = Statement(
     "insert_states",
-    _NEW_TYPES,
+    ("text[]", *_REST),
     f"""
     INSERT INTO entity_state (key, fraud_type, state, last_seq)
-    SELECT new.key, split_part(new.key, ' ', 1), new.state, new.last_seq
+    SELECT new.named, split_part(new.named, ' ', 1), new.state, new.last_seq
     FROM ({_NEW}) AS new
-    ORDER BY new.key
+    ORDER BY new.named
     """,
 )
 
 
 class StoredState(NamedTuple):
-    """An encoded state and the observation number of the last thing it took in."""
+    """An encoded state and the observation number of the last thing it took in.
+
+    Attributes:
+        state: its bytes.
+        last_seq: that number.
+        place: where its row lies, until the transaction that loaded it saves it; None of a state
+            that was not loaded.
+    """
 
     state: bytes
     last_seq: int
+    place: bytes | str | None = None
 
 
 def load_states(cursor: Cursor, keys: Iterable[str]) -> dict[str, StoredState]:
@@ -86,24 +105,32 @@ def claim_states(cursor: Cursor, keys: Iterable[str]) -> Callable[[], dict[str, 
 
 
 def _states(
-    found: list[str] | None, sizes: list[int], numbers: list[int], joined: bytes
+    found: list[str] | None,
+    sizes: list[int],
+    numbers: list[int],
+    joined: bytes,
+    places: list[bytes | str],
 ) -> dict[str, StoredState]:
     if not found:
         return {}
     states, ends = bytes(joined), accumulate(sizes)
     return {
-        key: StoredState(states[end - size : end], number)
-        for key, size, number, end in zip(found, sizes, numbers, ends, strict=True)
+        key: StoredState(states[end - size : end], number, place)
+        for key, size, number, end, place in zip(
+            found, sizes, numbers, ends, places, strict=True
+        )
     }
 
 
-def save_states(cursor: Cursor, states: Mapping[str, StoredState], loaded: Container[str]) -> None:
-    """Write states back.
+def save_states(
+    cursor: Cursor, states: Mapping[str, StoredState], loaded: Mapping[str, StoredState]
+) -> None:
+    """Write states back, once after they were loaded.
 
     Args:
         cursor: of the transaction that loaded them.
         states: by key, what they are now.
-        loaded: keys that existed when they were loaded.
+        loaded: what was loaded, with where it lies.
 
     Raises:
         psycopg2.errors.UniqueViolation: another writer created one of the states first: roll
@@ -112,14 +139,15 @@ def save_states(cursor: Cursor, states: Mapping[str, StoredState], loaded: Conta
     old = sorted(key for key in states if key in loaded)
     new = sorted(key for key in states if key not in loaded)
     if old:
-        _UPDATE.execute(cursor, _columns(old, states))
+        places = [loaded[key].place for key in old]
+        _UPDATE.execute(cursor, (places, *_columns([states[key] for key in old])))
     if new:
-        _INSERT.execute(cursor, _columns(new, states))
+        _INSERT.execute(cursor, (new, *_columns([states[key] for key in new])))
 
 
-def _columns(keys: list[str], states: Mapping[str, StoredState]) -> tuple[object, ...]:
-    """Keys, states and numbers as `_NEW` takes them."""
-    parts = [states[key].state for key in keys]
+def _columns(states: Sequence[StoredState]) -> tuple[object, ...]:
+    """States and numbers as `_NEW` takes them."""
+    parts = [each.state for each in states]
     sizes = [len(part) for part in parts]
     starts = list(accumulate(sizes[:-1], initial=1))
-    return keys, b"".join(parts), starts, sizes, [states[key].last_seq for key in keys]
+    return b"".join(parts), starts, sizes, [each.last_seq for each in states]

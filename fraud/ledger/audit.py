@@ -176,11 +176,13 @@ _APPEND = Statement(
         )
         SELECT $1, $3 - cardinality($7) + place, $2, actor, action, outcome, origin, object_type,
             object_id, detail::json,
-            CASE place WHEN 1 THEN $5 ELSE substring($6 FROM 32 * place::int - 63 FOR 32) END,
-            substring($6 FROM 32 * place::int - 31 FOR 32)
-        FROM unnest($7, $8, $9, $10, $11, $12, $13) WITH ORDINALITY AS record (
-            actor, action, outcome, origin, object_type, object_id, detail, place
-        )
+            CASE place WHEN 1 THEN $5 ELSE substring($6 FROM 32 * place - 63 FOR 32) END,
+            substring($6 FROM 32 * place - 31 FOR 32)
+        FROM (
+            SELECT generate_series(1, cardinality($7)) AS place, unnest($7) AS actor,
+                unnest($8) AS action, unnest($9) AS outcome, unnest($10) AS origin,
+                unnest($11) AS object_type, unnest($12) AS object_id, unnest($13) AS detail
+        ) AS record
     )
     UPDATE audit_anchor SET position = $3, hash = $4, updated_at = $2 WHERE chain = $1
     """,

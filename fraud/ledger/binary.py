@@ -11,10 +11,11 @@ from functools import cache, lru_cache
 from itertools import repeat
 from typing import Any
 
-_OID = {"int": 23, "bigint": 20, "text": 25, "varchar": 1043}
+_OID = {"int": 23, "bigint": 20, "tid": 27, "text": 25, "varchar": 1043}
 _ARRAY = struct.Struct(">iiiii")  # dimensions, has nulls, type of elements, length, lower bound
 _LENGTH = struct.Struct(">i")
-_NUMBER = {"int": struct.Struct(">ii"), "bigint": struct.Struct(">iq")}  # each behind its length
+_SIZED = {"int": struct.Struct(">ii"), "bigint": struct.Struct(">iq"), "tid": struct.Struct(">i6s")}
+"""Elements of one size, each behind its length."""
 
 TEXT, BINARY = 0, 1
 
@@ -27,11 +28,12 @@ def encoder(kind: str) -> tuple[Encode, int]:
 
     Args:
         kind: type of the parameter, as PostgreSQL writes it. It takes `bytes` for a `bytea`, a
-            list for an array, `str` for a text or for JSON; anything else goes as its text.
+            list for an array, `str` for a text or for JSON; anything else goes as its text. Row
+            places (`tid`) are six bytes that only the server reads.
     """
     element = kind.removesuffix("[]")
     if element != kind:
-        return (_numbers_encoder if element in _NUMBER else _texts_encoder)(element), BINARY
+        return (_sized_encoder if element in _SIZED else _texts_encoder)(element), BINARY
     if kind == "bytea":
         return bytes, BINARY
     if kind == "jsonb":
@@ -46,9 +48,9 @@ def decoded(kind: str, value: bytes | None) -> Any:
     if kind == "bytea" or value is None:
         return value
     element = kind.removesuffix("[]")
-    if element in _NUMBER:
-        sized = _NUMBER[element].iter_unpack(value[_ARRAY.size :])
-        return [number for _, number in sized]
+    if element in _SIZED:
+        sized = _SIZED[element].iter_unpack(value[_ARRAY.size :])
+        return [each for _, each in sized]
     texts, at = [], _ARRAY.size
     while at < len(value):
         begin = at + _LENGTH.size
@@ -66,11 +68,11 @@ def literal(value: Sequence[object]) -> str:
     return "{" + ",".join([f'"{text}"' for text in texts]) + "}"
 
 
-def _numbers_encoder(element: str) -> Encode:
-    oid, sized = _OID[element], _NUMBER[element]
+def _sized_encoder(element: str) -> Encode:
+    oid, sized = _OID[element], _SIZED[element]
     size = sized.size - _LENGTH.size
 
-    def encode(values: Sequence[int]) -> bytes:
+    def encode(values: Sequence[int | bytes]) -> bytes:
         return _head(oid, len(values)) + b"".join(map(sized.pack, repeat(size), values))
 
     return encode

@@ -113,3 +113,16 @@ def test_what_was_taken_along_may_start_before_anybody_waits(pool: ConnectionPoo
         else:
             pytest.fail("the server waited for more")
     other.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 400])
+def test_places_of_rows_go_back_to_the_same_rows(pool: ConnectionPool, count: int) -> None:
+    places = "SELECT array_agg(ctid), count(*) FROM (SELECT ctid FROM pg_proc LIMIT $1) AS found"
+    back = "SELECT count(*) FROM pg_proc WHERE ctid = ANY($1) AND $1 = ARRAY(SELECT unnest($1))"
+    with pool.pipeline() as cursor:
+        read = Statement("test_places", ("bigint",), places, row=("tid[]", "bigint"))
+        read.execute(cursor, (count,))
+        [(found, _)] = cursor.fetchall()
+        Statement("test_places_back", ("tid[]",), back).execute(cursor, (found or [],))
+        assert cursor.fetchall() == [(count,)]
+        assert len(set(found or [])) == count
