@@ -93,7 +93,6 @@ transactions = Table(
     ),
     Index("uq_transactions_fraud_type_seq", "fraud_type", "seq", unique=True),
     Index("ix_transactions_user_id_timestamp", "user_id", "timestamp"),
-    Index("ix_transactions_merchant_id_timestamp", "merchant_id", "timestamp"),
     postgresql_with=GROWING,
 )
 
