@@ -116,9 +116,7 @@ def _states(
     states, ends = bytes(joined), accumulate(sizes)
     return {
         key: StoredState(states[end - size : end], number, place)
-        for key, size, number, end, place in zip(
-            found, sizes, numbers, ends, places, strict=True
-        )
+        for key, size, number, end, place in zip(found, sizes, numbers, ends, places, strict=True)
     }
 
 

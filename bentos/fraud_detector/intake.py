@@ -167,7 +167,7 @@ def body_digest(fraud_type: str, transaction: TransactionBase) -> bytes:
     A field without a value stays absent: a retry without a timestamp is the same body, and so
     is one that reaches a later version, whose fraud type has more optional fields.
     """
-    content = transaction.model_dump(exclude_none=True)
+    content = {name: value for name, value in vars(transaction).items() if value is not None}
     content["fraud_type"] = fraud_type
     content["amount"] = round(transaction.amount * 100.0)
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()

@@ -1,7 +1,8 @@
 """Decisions: what was answered, why, and by which versions."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fraud.domain.deployment import CHAMPION, Role
@@ -77,6 +78,7 @@ class Decision:
     shadow: ShadowScore | None = None
     propensity: float | None = None
     is_let_through: bool = False
+    _reply: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @property
     def recommended_action(self) -> Action:
@@ -110,6 +112,13 @@ def reply(decision: Decision) -> dict[str, object]:
         "scored_at": iso_text(decision.scored_at_us),
         "replayed": decision.is_replayed,
     }
+
+
+def reply_json(decision: Decision, write: Callable[[object], bytes]) -> bytes:
+    """`reply` as JSON. It is written once: the ledger keeps what the caller is told."""
+    if not decision._reply:
+        object.__setattr__(decision, "_reply", write(reply(decision)))
+    return decision._reply
 
 
 def new_decision_ids(now_us: int, count: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fraud.domain.decision import Decision, Reason, reply
+from fraud.domain.decision import Decision, Reason, reply_json
 from fraud.domain.event import Event, to_us
 from fraud.domain.rules import RiskLevel
 from fraud.ledger.outbox import RESULTS_TOPIC
@@ -253,7 +253,7 @@ def _parameters(record: DecisionRecord) -> dict[str, object]:
         "body_digest": base64.b64encode(record.body_digest).decode(),
         "fields": dict(event.fields),
         "sealed": record.sealed,
-        "reply": reply(decision),
+        "reply": orjson.Fragment(reply_json(decision, orjson.dumps)),
         "feature_values": base64.b64encode(record.feature_values).decode(),
         "schema_hash": record.schema_hash,
         "actor": record.actor,

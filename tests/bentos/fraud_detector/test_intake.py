@@ -1,5 +1,6 @@
 """Bodies that mean the same are the same body."""
 
+import hashlib
 import json
 
 from bentos.fraud_detector.intake import accept, body_digest
@@ -38,3 +39,13 @@ def test_a_repetition_that_meets_a_later_version_is_still_the_same_body() -> Non
 
     assert later(Later) == later(CreditCardTransaction) == digest()
     assert later(Later, shipping_country="US") != digest()
+
+
+def test_the_canonical_body_is_what_it_was_in_every_version_so_far() -> None:
+    """Digests lie in ledgers: a repetition after an upgrade has to be one still."""
+    canonical = (
+        b'{"amount":1250,"fraud_type":"credit_card","merchant_category":"grocery",'
+        b'"merchant_id":"m","timestamp":"2026-01-02T02:04:05.600000+00:00",'
+        b'"transaction_id":"T1","user_id":"u"}'
+    )
+    assert digest(timestamp="2026-01-02T03:04:05.6+01:00") == hashlib.sha256(canonical).digest()

@@ -1,10 +1,12 @@
 """From probability and rules to a level, an action and a reply."""
 
 import uuid
+from dataclasses import replace
 
+import orjson
 import pytest
 
-from fraud.domain.decision import Decision, Reason, new_decision_ids, reply
+from fraud.domain.decision import Decision, Reason, new_decision_ids, reply, reply_json
 from fraud.domain.errors import ContractError
 from fraud.domain.policy import Thresholds, policy_version
 from fraud.domain.reasons import top_reasons
@@ -98,3 +100,8 @@ def test_the_reply_has_every_field_of_the_interface() -> None:
         "recommended_action", "reasons", "rules", "model_version", "policy_version",
         "degraded", "scored_at", "replayed",
     }  # fmt: skip
+    assert orjson.loads(reply_json(decision, orjson.dumps)) == answer
+    again = replace(decision, is_replayed=True)
+    assert orjson.loads(reply_json(again, orjson.dumps)) == {**answer, "replayed": True}
+    assert b"_reply" not in orjson.dumps(decision)  # as the journal keeps it
+    assert decision == replace(decision)
