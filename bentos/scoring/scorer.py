@@ -30,8 +30,9 @@ from fraud.ledger.pool import ConnectionPool
 from fraud.ledger.statement import Cursor
 from fraud.security.encryption import FieldProtection
 
-ATTEMPTS = 5
-"""How often a batch is tried when writers race for new entities or transactions."""
+ATTEMPTS = 12
+"""How often a batch is tried when writers race for new entities or transactions. In a ledger that
+is still empty most batches meet in a new one, and either writer wins as often as not."""
 
 RACES = (
     psycopg2.errors.UniqueViolation,
@@ -361,7 +362,7 @@ def _beaten() -> LedgerUnavailable:
 
 def _leap_us(attempt: int) -> int:
     """How far a batch that lost a race moves numbers that its clock does not move."""
-    return random.randrange(MOST_EVENTS * 4**attempt) if attempt else 0
+    return random.randrange(MOST_EVENTS * 4 ** min(attempt, 4)) if attempt else 0
 
 
 def repeated(request: ScoreRequest, decision: Decision, *, is_same: bool) -> Decision | FraudError:

@@ -3,8 +3,10 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
+import psycopg2.errors
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from fraud.domain.label import Label
 from fraud.ledger.audit import claim_chain
 from fraud.ledger.audit_check import anchors, verify
 from fraud.ledger.engine import connect
+from fraud.ledger.pipeline import PipelinedCursor
 from fraud.ledger.pool import ConnectionPool
 from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.worlds import Clock, OneModel, a_request
@@ -127,6 +130,32 @@ def test_whoever_wins_the_three_executions_agree(
     known = [Known(seq, reported.value // 1000, name) for seq, reported, name in told]
     naive = by_oracle(Log(seen, known))
     assert (served + 0.0).tobytes() == (naive + 0.0).tobytes()  # -0.0 and 0.0 are one value
+
+
+def test_a_batch_that_lost_ten_races_is_decided_once(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, lost = pool.pipeline, []
+
+    @contextmanager
+    def losing() -> Iterator[PipelinedCursor]:
+        with begin() as cursor:
+            yield cursor
+            if len(lost) < 10:
+                lost.append(cursor)
+                raise psycopg2.errors.UniqueViolation("another writer came first")
+
+    holder = connect(pool.url)
+    chain = claim_chain(holder, "loser")
+    monkeypatch.setattr(pool, "pipeline", losing)
+    scorer = Scorer(pool, OneModel(None), ObservationClock(Clock()), chain, a_protection())
+    [answer] = scorer.score([a_request("lost-ten-times")])
+    assert isinstance(answer, Decision)
+    assert len(lost) == 10
+    [again] = scorer.score([a_request("lost-ten-times")])
+    assert isinstance(again, Decision)
+    assert (again.decision_id, again.is_replayed) == (answer.decision_id, True)
+    holder.close()
 
 
 def test_a_chain_that_somebody_else_wrote_to_is_read_again(pool: ConnectionPool) -> None:
