@@ -40,8 +40,9 @@ _NEW = """
         SELECT unnest($1) AS named, unnest($3) AS start, unnest($4) AS size, unnest($5) AS last_seq
     ) AS one
 """
-"""States as one value with places, for the same reason. What `unnest` makes here is used row by
-row; as `FROM unnest(...)` every array would be kept whole first."""
+"""States as one value with places in it, for the same reason; `named` is a key or where a row lies.
+What `unnest` makes here is used row by row; as `FROM unnest(...)` every array would be kept whole
+first."""
 
 _REST = ("bytea", "int[]", "int[]", "bigint[]")
 

@@ -16,9 +16,7 @@ PATIENCE_S = 60.0
 def test_the_right_to_make_known_comes_after_the_last_state(
     new_ledger: Callable[[], str],
 ) -> None:
-    pool = ConnectionPool(new_ledger(), size=3)
-    with pool.transaction() as cursor:
-        save_states(cursor, STATES, loaded={})
+    pool = a_pool(new_ledger())
     claimed, seen = [], threading.Event()
 
     def claim() -> None:
@@ -53,9 +51,7 @@ def test_a_state_is_saved_where_another_writer_moved_it_meanwhile(
     new_ledger: Callable[[], str],
 ) -> None:
     """The waiting one finds the row by its old place, and has to write at its new one."""
-    pool = ConnectionPool(new_ledger(), size=3)
-    with pool.transaction() as cursor:
-        save_states(cursor, STATES, loaded={})
+    pool = a_pool(new_ledger())
     found: list[dict[str, StoredState]] = []
 
     def add() -> None:
@@ -101,6 +97,14 @@ def test_states_are_saved_among_many_whatever_the_kind_of_cursor(
             for place, key in enumerate(keys)
         }
     pool.close()
+
+
+def a_pool(url: str) -> ConnectionPool:
+    """Of a ledger that holds `STATES`."""
+    pool = ConnectionPool(url, size=3)
+    with pool.transaction() as cursor:
+        save_states(cursor, STATES, loaded={})
+    return pool
 
 
 def contents(states: Mapping[str, StoredState]) -> dict[str, StoredState]:
