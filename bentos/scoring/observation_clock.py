@@ -35,9 +35,20 @@ class ObservationClock:
     def __call__(self) -> int:
         """The time now, `MOST_EVENTS` microseconds after what was told last at least."""
         with self._lock:
-            now_us = max(self._clock_us(), self._latest_us + MOST_EVENTS)
-            process = self._process()
-            if process is not None:
-                now_us += (process % SLOTS * SLOT_US - now_us) % (SLOTS * SLOT_US)
+            now_us = self._in_slot(max(self._clock_us(), self._latest_us + MOST_EVENTS))
             self._latest_us = now_us
             return now_us
+
+    def after(self, number: int) -> int:
+        """The first number beyond one that was given elsewhere, which the clock has not reached.
+
+        It is in this process's slot as well: the very next number may belong to the batch that
+        the given one is of.
+        """
+        return self._in_slot(number + 1)
+
+    def _in_slot(self, number: int) -> int:
+        process = self._process()
+        if process is None:
+            return number
+        return number + (process % SLOTS * SLOT_US - number) % (SLOTS * SLOT_US)

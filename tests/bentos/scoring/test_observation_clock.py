@@ -47,3 +47,12 @@ def test_a_process_keeps_its_slot_and_its_distance() -> None:
     told = [clock() for _ in range(5)]
     assert len({each % (SLOTS * SLOT_US) for each in told}) == 1
     assert all(later - earlier >= MOST_EVENTS for earlier, later in pairwise(told))
+
+
+def test_what_comes_after_a_number_lies_in_the_slot_of_the_process() -> None:
+    clock = ObservationClock(lambda: NOW, lambda: 3)
+    slot = clock() % (SLOTS * SLOT_US)
+    for number in (NOW, NOW + 1, NOW + 3_600_000_000):
+        assert number < clock.after(number) <= number + SLOTS * SLOT_US
+        assert clock.after(number) % (SLOTS * SLOT_US) == slot
+    assert ObservationClock(lambda: NOW).after(NOW) == NOW + 1

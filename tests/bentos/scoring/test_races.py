@@ -2,8 +2,9 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import psycopg2.errors
@@ -13,17 +14,19 @@ from hypothesis import strategies as st
 
 from bentos.scoring.labeller import Labeller
 from bentos.scoring.observation_clock import ObservationClock
-from bentos.scoring.scorer import Scorer
+from bentos.scoring.scorer import Scorer, ScoreRequest
 from feature_store.offline import feature_matrix
 from feature_store.tail import tail_events
 from feature_store.tail_frames import events_frame, tail_labels
 from fraud.domain.decision import Decision
+from fraud.domain.event import Event
 from fraud.domain.label import Label
 from fraud.ledger.audit import claim_chain
 from fraud.ledger.audit_check import anchors, verify
 from fraud.ledger.engine import connect
 from fraud.ledger.pipeline import PipelinedCursor
 from fraud.ledger.pool import ConnectionPool
+from fraud.security.encryption import FieldProtection
 from fraud.types.credit_card import CREDIT_CARD
 from tests.bentos.scoring.worlds import Clock, OneModel, a_request
 from tests.feature_store.oracle import Known, Log, Oracle, Seen
@@ -156,6 +159,64 @@ def test_a_batch_that_lost_ten_races_is_decided_once(
     assert isinstance(again, Decision)
     assert (again.decision_id, again.is_replayed) == (answer.decision_id, True)
     holder.close()
+
+
+@pytest.mark.parametrize("behind_us", [0, 3_600_000_000])
+def test_a_writer_that_was_overtaken_finds_its_numbers_free(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch, behind_us: int
+) -> None:
+    """Whoever gets the user first numbers later events as well; they may not meet the other's."""
+
+    def request(name: str, user: str) -> ScoreRequest:
+        fields = {"user_id": user, "merchant_id": f"merchant-{name}", "device_id": None}
+        return a_request(f"overtaken-{behind_us}-{name}", **fields)
+
+    begun: list[None] = []
+    begin = pool.pipeline
+
+    def counted() -> AbstractContextManager[PipelinedCursor]:
+        begun.append(None)
+        return begin()
+
+    class Overtaken(FieldProtection):
+        """Encrypts what it is asked to; beforehand, somebody else is quicker."""
+
+        def __init__(self) -> None:
+            vars(self).update(vars(a_protection()))
+
+        def hidden(self, event: Event) -> Event:
+            if not begun[1:]:
+                others = [request(f"{number}", f"user-{number}") for number in range(5)]
+                quicker.score([request("first", "user-of-both"), *others])
+            return super().hidden(event)
+
+    holders = [connect(pool.url) for _ in range(2)]
+    quicker, slower = (
+        Scorer(
+            pool,
+            OneModel(None),
+            ObservationClock(lambda lag=lag: time.time_ns() // 1000 - lag, lambda own=own: own),
+            claim_chain(holder, f"overtaking-{own}"),
+            protection,
+        )
+        for holder, own, lag, protection in (
+            (holders[0], 1, 0, a_protection()),
+            (holders[1], 5, behind_us, Overtaken()),
+        )
+    )
+    monkeypatch.setattr(pool, "pipeline", counted)
+    [answer] = slower.score([request("second", "user-of-both")])
+    assert isinstance(answer, Decision)
+    assert len(begun) == 2  # one transaction each
+    with pool.transaction() as cursor:
+        cursor.execute(
+            "SELECT transaction_id FROM transactions WHERE transaction_id LIKE %s ORDER BY seq",
+            (f"overtaken-{behind_us}-%",),
+        )
+        names = [name.rpartition("-")[2] for (name,) in cursor]
+    assert names == ["first", *map(str, range(5)), "second"]
+    for each in holders:
+        each.close()
 
 
 def test_a_chain_that_somebody_else_wrote_to_is_read_again(pool: ConnectionPool) -> None:
