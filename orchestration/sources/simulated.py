@@ -31,22 +31,22 @@ class Sizes(TypedDict):
     customers: int
 
 
-SimulateDays = Callable[[dt.date, dt.date], Simulated]
+Simulate = Callable[[dt.date, dt.date], Iterator[Simulated]]
 
 
 class SimulatedSource:
     """The days of a simulated world; the same world whichever range is asked for.
 
     Args:
-        simulate_days: makes what is seen and reported from one day to another.
+        simulate: makes what is seen and reported from one day to another, a few days at a time.
         start: the first day there is.
         days: how many there are if no range is asked for.
     """
 
     size: int | None = None
 
-    def __init__(self, simulate_days: SimulateDays, start: dt.date, days: int) -> None:
-        self._simulate_days = simulate_days
+    def __init__(self, simulate: Simulate, start: dt.date, days: int) -> None:
+        self._simulate = simulate
         self._first = start
         self._last = start + dt.timedelta(days=days - 1)
 
@@ -55,11 +55,8 @@ class SimulatedSource:
         return "simulator"
 
     def batches(self, first: dt.date | None = None, last: dt.date | None = None) -> Iterator[Batch]:
-        first, last = first or self._first, last or self._last
         transactions_before = labels_before = 0
-        while first <= last:
-            until = min(first + dt.timedelta(days=PIECE_DAYS - 1), last)
-            simulated = self._simulate_days(first, until)
+        for simulated in self._simulate(first or self._first, last or self._last):
             transactions = simulated.transactions.rename(columns={"event_time": "timestamp"})
             transactions.index = _numbered(transactions, transactions_before)
             labels = simulated.labels
@@ -67,7 +64,6 @@ class SimulatedSource:
             transactions_before += len(transactions)
             labels_before += len(labels)
             yield Batch(transactions, labels)
-            first = until + dt.timedelta(days=1)
 
 
 def _numbered(rows: pd.DataFrame, before: int) -> pd.RangeIndex:
@@ -82,11 +78,14 @@ def simulated_card_payments(settings: Settings, start: dt.date) -> Source:
 
 def card_payments(parameters: CreditCardSimulation) -> Source:
     """The card payments of a world."""
-    return SimulatedSource(
-        lambda first, last: credit_card.simulate_days(parameters, first, last),
-        parameters.start,
-        parameters.days,
-    )
+
+    def simulate(first: dt.date, last: dt.date) -> Iterator[Simulated]:
+        while first <= last:
+            until = min(first + dt.timedelta(days=PIECE_DAYS - 1), last)
+            yield credit_card.simulate_days(parameters, first, until)
+            first = until + dt.timedelta(days=1)
+
+    return SimulatedSource(simulate, parameters.start, parameters.days)
 
 
 def simulated_transfers(settings: Settings, start: dt.date) -> Source:
@@ -115,7 +114,7 @@ def _sizes(settings: Settings, start: dt.date) -> Sizes:
 
 def _source(simulated: World) -> Source:
     return SimulatedSource(
-        lambda first, last: world.simulate_days(simulated, first, last),
+        lambda first, last: world.simulate_pieces(simulated, first, last, PIECE_DAYS),
         simulated.parameters.start,
         simulated.parameters.days,
     )

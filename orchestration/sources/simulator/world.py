@@ -5,7 +5,7 @@ whichever range it is asked in. This module stamps the rows, delays what is seen
 cuts out what was observed and what was reported within a range.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Protocol
@@ -177,19 +177,36 @@ def simulate_days(world: World, first: date, last: date) -> Simulated:
         raise SettingsError(
             f"The range {first}..{last} ends before it begins.", remedy="Swap the two days."
         )
-    begin_us, end_us = _midnight_us(first.toordinal()), _midnight_us(last.toordinal() + 1)
+    [whole] = simulate_pieces(world, first, last, (last - first).days + 1)
+    return whole
+
+
+def simulate_pieces(world: World, first: date, last: date, piece_days: int) -> Iterator[Simulated]:
+    """`simulate_days` of some days after another; no day is simulated twice for it.
+
+    What a day leaves to be seen or reported later waits for its piece.
+    """
     # Lateness reaches into the next day, and a report waits for report_max_days after that.
     earliest = first.toordinal() - 1 - world.parameters.report_max_days
-    earliest = max(earliest, world.parameters.start.toordinal())
-    seen, told = [], []
-    for ordinal in range(earliest, last.toordinal() + 1):
-        rows = _stamped(world, ordinal)
-        seen.append(rows[_within(rows["observed_us"], begin_us, end_us)])
-        told.append(rows[_within(rows["reported_us"], begin_us, end_us)])
-    if not seen:
-        nothing = _stamped(world, world.parameters.start.toordinal()).iloc[:0]
-        seen, told = [nothing], [nothing]
-    return _tables(world, pd.concat(seen), pd.concat(told))
+    ordinal = max(earliest, world.parameters.start.toordinal())
+    waiting = _stamped(world, world.parameters.start.toordinal()).iloc[:0]
+    while first <= last:
+        until = min(first + timedelta(days=piece_days - 1), last)
+        begin_us, end_us = _midnight_us(first.toordinal()), _midnight_us(until.toordinal() + 1)
+        days = range(ordinal, until.toordinal() + 1)
+        rows = pd.concat([waiting, *(_not_over(_stamped(world, day), begin_us) for day in days)])
+        yield _tables(
+            world,
+            rows[_within(rows["observed_us"], begin_us, end_us)],
+            rows[_within(rows["reported_us"], begin_us, end_us)],
+        )
+        waiting = _not_over(rows, end_us)
+        first, ordinal = until + timedelta(days=1), max(ordinal, until.toordinal() + 1)
+
+
+def _not_over(rows: pd.DataFrame, moment_us: int) -> pd.DataFrame:
+    """Rows of which something is still to come at a moment."""
+    return rows[(rows["observed_us"] >= moment_us) | (rows["reported_us"] >= moment_us)]
 
 
 def _within(moment_us: "pd.Series[Any]", begin_us: int, end_us: int) -> "pd.Series[bool]":

@@ -30,6 +30,7 @@ from orchestration.sources.simulator.world import (
     World,
     simulate,
     simulate_days,
+    simulate_pieces,
 )
 from orchestration.sources.validation import check_transactions
 
@@ -135,6 +136,31 @@ def test_single_days_together_are_the_whole_range(name: str) -> None:
         for table in ("transactions", "labels", "truth")
     }
     assert_same(simulate(world), Simulated(**together))
+
+
+@EVERY_WORLD
+@pytest.mark.parametrize("first", [-3, 0, 4])
+def test_a_range_comes_in_pieces_and_no_day_is_simulated_twice(
+    name: str, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = a_world(name, late_share=0.3, report_max_days=4)
+    begin, end = START + dt.timedelta(days=first), START + dt.timedelta(days=9)
+    lengths = [3] * ((10 - first) // 3) + [(10 - first) % 3] * bool((10 - first) % 3)
+    starts = [begin + dt.timedelta(days=3 * number) for number in range(len(lengths))]
+    expected = [
+        simulate_days(world, start, start + dt.timedelta(days=length - 1))
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+    make, made = type(world).day, []
+    monkeypatch.setattr(
+        type(world), "day", lambda self, ordinal: made.append(ordinal) or make(self, ordinal)
+    )
+    pieces = list(simulate_pieces(world, begin, end, 3))
+    assert len(pieces) == len(expected)
+    for piece, whole in zip(pieces, expected, strict=True):
+        assert_same(piece, whole)
+    days = [START.toordinal() + number for number in range(10)]
+    assert made[1:] == days[max(0, first - 1 - 4) :]  # the first says what columns there are
 
 
 @EVERY_WORLD
