@@ -80,10 +80,8 @@ def card_payments(parameters: CreditCardSimulation) -> Source:
     """The card payments of a world."""
 
     def simulate(first: dt.date, last: dt.date) -> Iterator[Simulated]:
-        while first <= last:
-            until = min(first + dt.timedelta(days=PIECE_DAYS - 1), last)
-            yield credit_card.simulate_days(parameters, first, until)
-            first = until + dt.timedelta(days=1)
+        for begin, until in world.pieces(first, last, PIECE_DAYS):
+            yield credit_card.simulate_days(parameters, begin, until)
 
     return SimulatedSource(simulate, parameters.start, parameters.days)
 

@@ -189,19 +189,30 @@ def simulate_pieces(world: World, first: date, last: date, piece_days: int) -> I
     # Lateness reaches into the next day, and a report waits for report_max_days after that.
     earliest = first.toordinal() - 1 - world.parameters.report_max_days
     ordinal = max(earliest, world.parameters.start.toordinal())
-    waiting = _stamped(world, world.parameters.start.toordinal()).iloc[:0]
-    while first <= last:
-        until = min(first + timedelta(days=piece_days - 1), last)
-        begin_us, end_us = _midnight_us(first.toordinal()), _midnight_us(until.toordinal() + 1)
+    waiting: list[pd.DataFrame] = []
+    for begin, until in pieces(first, last, piece_days):
+        begin_us, end_us = _midnight_us(begin.toordinal()), _midnight_us(until.toordinal() + 1)
         days = range(ordinal, until.toordinal() + 1)
-        rows = pd.concat([waiting, *(_not_over(_stamped(world, day), begin_us) for day in days)])
+        waiting += [_not_over(_stamped(world, day), begin_us) for day in days]
+        rows = pd.concat(waiting or [_nothing(world)])
         yield _tables(
             world,
             rows[_within(rows["observed_us"], begin_us, end_us)],
             rows[_within(rows["reported_us"], begin_us, end_us)],
         )
-        waiting = _not_over(rows, end_us)
-        first, ordinal = until + timedelta(days=1), max(ordinal, until.toordinal() + 1)
+        waiting, ordinal = [_not_over(rows, end_us)], max(ordinal, days.stop)
+
+
+def pieces(first: date, last: date, days: int) -> Iterator[tuple[date, date]]:
+    """A range of days in pieces, as first and last day of each."""
+    while first <= last:
+        until = min(first + timedelta(days=days - 1), last)
+        yield first, until
+        first = until + timedelta(days=1)
+
+
+def _nothing(world: World) -> pd.DataFrame:
+    return _stamped(world, world.parameters.start.toordinal()).iloc[:0]
 
 
 def _not_over(rows: pd.DataFrame, moment_us: int) -> pd.DataFrame:
